@@ -1,0 +1,226 @@
+"""The errors people see: what happened, where, and what to do next.
+
+    KappaError
+    ├── DefinitionError      an event, a view or a fold is declared wrongly
+    ├── ProjectError         kappa.toml or the project's modules cannot be used
+    ├── InputError           an argument or an input file cannot be used
+    ├── ViewChanged          the project's code differs from the deployed version
+    ├── AlreadyRunning       another process runs this project
+    ├── ViewNotFound         no deployed view has this name
+    ├── QueryError           a query cannot be answered
+    ├── HistoryLost          the log no longer holds the offsets wanted
+    ├── SourceMoved          somebody else appended from the same source
+    ├── RecordTooLarge       a record is larger than the log accepts
+    ├── ReleaseMoved         somebody else changed the release
+    ├── VersionInUse         a version's number is taken, or the version is primary
+    ├── Fenced               a newer worker has taken over
+    ├── WorkerFailed         a worker cannot run, and a restart would not help
+    └── StoreUnavailable     a log or store could not do its work now
+        └── StorageFull      there is no room left
+
+Every error is raised with its fields, which its message repeats; `next_step` is a command or an action.
+A traceback is for our own mistakes only.
+"""
+
+from __future__ import annotations
+
+
+class KappaError(Exception):
+    """Anything foreseeable that stops a command.
+
+    Attributes:
+        message: What happened, lower case, no full stop.
+        next_step: What the reader can do about it, or None.
+        where: The place: a file and line, a record, a step; or None.
+        retryable: Whether the same call may succeed later without any change.
+    """
+
+    retryable = False
+
+    def __init__(self, message: str, *, next_step: str | None = None, where: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.next_step = next_step
+        self.where = where
+
+
+class DefinitionError(KappaError):
+    """An event, a view or a fold is declared wrongly. Final until the code changes."""
+
+
+class ProjectError(KappaError):
+    """`kappa.toml` or the modules it names cannot be used. Unlike `DefinitionError`, no view is to blame."""
+
+
+class InputError(KappaError):
+    """An argument or an input file cannot be used. A bad record in a good file is a dead letter instead."""
+
+
+class ViewChanged(KappaError):
+    """The project's code for a view differs from what is deployed.
+
+    Attributes:
+        view: The view's name.
+        version: The deployed version.
+    """
+
+    def __init__(self, *, view: str, version: int) -> None:
+        super().__init__(
+            f"view '{view}' has changed since v{version} was deployed",
+            next_step=f"replay the log into v{version + 1} and switch to it: kappa run --rebuild",
+        )
+        self.view, self.version = view, version
+
+
+class AlreadyRunning(KappaError):
+    """Another process runs this project's workers.
+
+    Attributes:
+        pid: Its process id, or None when it has not written it yet.
+        since: When it started, as text.
+    """
+
+    def __init__(self, *, pid: int | None, since: str) -> None:
+        who = f"process {pid}, started {since}" if pid is not None else "another process"
+        super().__init__(
+            f"this project is already running in {who}",
+            next_step="watch it with `kappa status --watch`, or stop it with Ctrl-C in its terminal",
+        )
+        self.pid, self.since = pid, since
+
+
+class ViewNotFound(KappaError):
+    """No deployed view has this name.
+
+    Attributes:
+        view: The name asked for.
+        known: The names that exist.
+    """
+
+    def __init__(self, *, view: str, known: tuple[str, ...]) -> None:
+        super().__init__(
+            f"no deployed view is called '{view}'",
+            next_step=f"choose one of: {', '.join(known)}" if known else "deploy the project's views: kappa up",
+        )
+        self.view, self.known = view, known
+
+
+class QueryError(KappaError):
+    """A query cannot be answered: wrong SQL, or an attempt to write."""
+
+
+class HistoryLost(KappaError):
+    """The log no longer holds offsets that a reader needs. Unlike `StoreUnavailable`, waiting is no help.
+
+    Attributes:
+        log: The log's name.
+        partition: The partition.
+        wanted: The offset asked for.
+        first: The first offset that the log holds.
+    """
+
+    def __init__(self, *, log: str, partition: int, wanted: int, first: int) -> None:
+        super().__init__(f"cannot read {log}[{partition}] at offset {wanted}: the log starts at {first}")
+        self.log, self.partition, self.wanted, self.first = log, partition, wanted, first
+
+
+class SourceMoved(KappaError):
+    """Records were appended from a source whose state is no longer the one the caller saw.
+
+    Attributes:
+        log: The log's name.
+        source: The source's name.
+    """
+
+    def __init__(self, *, log: str, source: str) -> None:
+        super().__init__(
+            f"somebody else is appending from '{source}' to {log}",
+            next_step="let the other one finish, then run the command again: it goes on where that one stopped",
+        )
+        self.log, self.source = log, source
+
+
+class RecordTooLarge(KappaError):
+    """A record is larger than the log accepts.
+
+    Attributes:
+        log: The log's name.
+        size_bytes: The record's size, key and value.
+        size_bytes_max: The limit.
+    """
+
+    def __init__(self, *, log: str, size_bytes: int, size_bytes_max: int) -> None:
+        super().__init__(f"a record of {size_bytes:,} bytes exceeds the limit of {log}, {size_bytes_max:,} bytes")
+        self.log, self.size_bytes, self.size_bytes_max = log, size_bytes, size_bytes_max
+
+
+class ReleaseMoved(KappaError):
+    """The release changed between reading it and writing it. Read it again, then decide again.
+
+    Attributes:
+        expected: The revision that the caller had read.
+        found: The revision that is current.
+    """
+
+    def __init__(self, *, expected: int, found: int) -> None:
+        super().__init__(
+            f"the release is at revision {found}, not {expected}: somebody else changed it",
+            next_step="look at `kappa status`, then run the command again",
+        )
+        self.expected, self.found = expected, found
+
+
+class VersionInUse(KappaError):
+    """A version number is taken by other code or leaves a gap, or the version is primary and cannot be retired.
+
+    Unlike `ReleaseMoved`, the release itself did not change under the caller.
+
+    Attributes:
+        view: The view's name.
+        version: The version asked for.
+    """
+
+    def __init__(self, *, view: str, version: int, reason: str) -> None:
+        super().__init__(f"{view} v{version} {reason}", next_step="look at `kappa status`, then run the command again")
+        self.view, self.version = view, version
+
+
+class Fenced(KappaError):
+    """A newer worker has taken over this partition group; this one must stop and write nothing.
+
+    Attributes:
+        table: The version's table.
+        group: The partition group.
+        epoch: The stale worker's epoch.
+        current: The epoch that replaced it.
+    """
+
+    def __init__(self, *, table: str, group: int, epoch: int, current: int) -> None:
+        super().__init__(f"{table} group {group}: epoch {epoch} was replaced by epoch {current}")
+        self.table, self.group, self.epoch, self.current = table, group, epoch, current
+
+
+class WorkerFailed(KappaError):
+    """A worker cannot run, and a restart would not help. Unlike a crash, which is restarted."""
+
+
+class StoreUnavailable(KappaError):
+    """A log or store could not do its work now. Nothing was written; try again.
+
+    Attributes:
+        store: The file or server.
+        cause: What the driver said.
+    """
+
+    retryable = True
+
+    def __init__(self, *, store: str, cause: str, next_step: str | None = None) -> None:
+        super().__init__(f"could not use {store}: {cause}", next_step=next_step)
+        self.store, self.cause = store, cause
+
+
+class StorageFull(StoreUnavailable):
+    """There is no room left. Nothing was written; work goes on once there is room."""
+
+    def __init__(self, *, store: str, cause: str) -> None:
+        super().__init__(store=store, cause=cause, next_step="free some disk space; nothing is lost meanwhile")
