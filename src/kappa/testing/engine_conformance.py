@@ -1,0 +1,175 @@
+"""The laws of the `Engine` port, shown on real workers: whatever is killed, rows and dead letters are those of one
+undisturbed kernel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from kappa.model.kernel import Kernel
+from kappa.model.records import Changes, NewRecord, lag
+from kappa.ports import Engine, Log, Version, ViewStore, WorkerHealth
+from kappa.testing.accounts import EVENTS, Account, record
+from kappa.testing.conformance import Conformance
+from kappa.testing.eventually import eventually
+from kappa.testing.reading import all_batches
+
+
+class EngineWorld(Protocol):
+    """What an adapter's `world` fixture gives: an engine with nothing started, and the parts it works on.
+
+    Attributes:
+        engine: The engine under test.
+        log: The event log, empty, keyed by account.
+        store: Where rows arrive.
+        version: The only version: `kappa.testing.accounts.Account`, deployed, its table created, with two groups.
+    """
+
+    engine: Engine
+    log: Log
+    store: ViewStore
+    version: Version
+
+    def kill_workers(self) -> int:
+        """Kill every process that folds the version with SIGKILL, and return how many there were."""
+
+    def break_code(self) -> None:
+        """Change the project so that its code is no longer the version's."""
+
+    def fence(self) -> None:
+        """Take over every partition group, as a newer worker would."""
+
+
+def deposits(start: int, end: int) -> list[NewRecord]:
+    """Return good and bad records number `start` to `end` for a dozen accounts."""
+    return [record(number % 9, f"account {number * 7 % 12}", number % 97) for number in range(start, end)]
+
+
+class EngineConformance(Conformance):
+    """An adapter gives a `world` fixture and nothing else."""
+
+    def test_a_started_version_folds_what_is_in_the_log(self, world: EngineWorld) -> None:
+        world.log.append(deposits(0, 500))
+
+        world.engine.start(world.version)
+
+        wait_until_caught_up(world)
+        assert_as_undisturbed(world)
+
+    def test_a_running_version_folds_what_is_appended(self, world: EngineWorld) -> None:
+        world.engine.start(world.version)
+
+        for start in range(0, 500, 100):
+            world.log.append(deposits(start, start + 100))
+            wait_until_caught_up(world)
+
+        assert_as_undisturbed(world)
+
+    def test_starting_twice_is_starting_once(self, world: EngineWorld) -> None:
+        world.engine.start(world.version)
+        pids = {worker.pid for worker in world.engine.poll()}
+
+        world.engine.start(world.version)
+
+        assert {worker.pid for worker in world.engine.poll()} == pids
+
+    def test_killed_workers_come_back_and_nothing_is_lost_or_doubled(self, world: EngineWorld) -> None:
+        world.engine.start(world.version)
+
+        for start in range(0, 3_000, 1_000):
+            world.log.append(deposits(start, start + 1_000))
+            eventually(lambda: all(worker.state == "running" for worker in world.engine.poll()))
+            assert world.kill_workers() > 0
+
+        wait_until_caught_up(world)
+        assert sum(worker.restarts for worker in world.engine.poll()) > 0
+        assert_as_undisturbed(world)
+
+    def test_a_stopped_version_has_committed_and_goes_on_where_it_stopped(self, world: EngineWorld) -> None:
+        world.log.append(deposits(0, 2_000))
+        world.engine.start(world.version)
+        eventually(lambda: world.engine.poll() and position(world) > 0)
+
+        world.engine.stop(world.version)
+
+        stopped_at = position(world)
+        assert world.engine.poll() == []
+        world.log.append(deposits(2_000, 2_500))
+        assert position(world) == stopped_at
+        world.engine.start(world.version)
+        wait_until_caught_up(world)
+        assert_as_undisturbed(world)
+
+    def test_stopping_what_does_not_run_changes_nothing(self, world: EngineWorld) -> None:
+        world.engine.stop(world.version)
+
+        assert world.engine.poll() == []
+
+    def test_a_fenced_worker_writes_nothing_and_is_not_restarted(self, world: EngineWorld) -> None:
+        world.engine.start(world.version)
+        eventually(lambda: all(worker.positions for worker in world.engine.poll()), what="every worker at work")
+        world.fence()
+
+        world.log.append(deposits(0, 500))
+
+        workers = wait_until_failed(world)
+        assert all("epoch" in worker.detail for worker in workers)
+        assert world.store.row_count(world.version.table) == 0
+
+    def test_changed_code_does_not_fold_for_a_deployed_version(self, world: EngineWorld) -> None:
+        world.log.append(deposits(0, 500))
+        world.break_code()
+
+        world.engine.start(world.version)
+
+        assert all("changed since v1" in worker.detail for worker in wait_until_failed(world))
+        assert world.store.row_count(world.version.table) == 0
+
+
+def position(world: EngineWorld) -> int:
+    """Return how many records are folded and committed."""
+    return sum(progress.next_offset for progress in world.store.progress(world.version.table).values())
+
+
+def wait_until_caught_up(world: EngineWorld) -> None:
+    """Poll the engine until everything in the log is committed."""
+
+    def caught_up() -> bool:
+        workers = world.engine.poll()
+        assert not [worker for worker in workers if worker.state == "failed"], workers
+        progress = world.store.progress(world.version.table)
+        return lag({partition: entry.next_offset for partition, entry in progress.items()}, world.log.ends()) == 0
+
+    eventually(caught_up, timeout_s=60.0, what="the version has caught up")
+
+
+def wait_until_failed(world: EngineWorld) -> Sequence[WorkerHealth]:
+    """Poll the engine until no worker runs any more, and return how they are."""
+    eventually(lambda: all(worker.state == "failed" for worker in world.engine.poll()), what="all workers failed")
+    return world.engine.poll()
+
+
+def assert_as_undisturbed(world: EngineWorld) -> None:
+    """Compare everything stored with what one kernel makes of the same log, byte for byte."""
+    table = world.version.table
+    expected = undisturbed(world.log)
+    rows = [
+        (row.columns, row.state, row.partition, row.offset, row.step, row.due_us) for row in world.store.scan(table)
+    ]
+    letters = world.store.dead_letters(table, limit=1_000_000)
+
+    assert sorted(rows) == sorted(
+        (row.columns, row.state, row.partition, row.offset, row.step, row.due_us) for row in expected.rows
+    )
+    assert [(letter.partition, letter.offset, letter.reason, letter.value) for letter in letters] == sorted(
+        (letter.partition, letter.offset, letter.reason, letter.value) for letter in expected.dead_letters
+    )
+
+
+def undisturbed(log: Log) -> Changes:
+    """Fold a whole log in memory."""
+    kernel = Kernel(Account, events=EVENTS, load=lambda _: {}, rows_max=1_000_000, store_empty=True)
+    for batch in all_batches(log):
+        kernel.fold(batch)
+    return kernel.take_changes()

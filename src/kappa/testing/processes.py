@@ -1,0 +1,128 @@
+"""Other processes for the suites: how to run them side by side or to kill one, and what they do there.
+
+What they do is told by a function of this module and its arguments, which start with an adapter's factory; all of it
+has to be picklable. The module imports no test library, because each process imports it anew.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import signal
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import closing
+from typing import Any
+
+from kappa.errors import KappaError, ReleaseMoved, SourceMoved
+from kappa.model.records import Changes, DeadLetter, NewRecord, Progress, RowChange, Source
+from kappa.model.schema import Column, ColumnType, ViewTable
+from kappa.ports.control import ControlStore
+from kappa.ports.log import Log, Logs
+from kappa.ports.views import ViewStore
+from kappa.testing.eventually import eventually
+
+_SPAWN = multiprocessing.get_context("spawn")
+
+
+def run_together(function: Callable[..., Any], *arguments: Sequence[Any]) -> list[Any]:
+    """Run a function once per tuple of arguments, each in a process of its own, and return what they return."""
+    with ProcessPoolExecutor(len(arguments), mp_context=_SPAWN) as processes:
+        return [each.result() for each in [processes.submit(function, *its) for its in arguments]]
+
+
+def run_and_kill(function: Callable[..., Any], *arguments: object, when: Callable[[], bool]) -> None:
+    """Run a function in another process and kill it, without any warning, when a condition holds."""
+    process = _SPAWN.Process(target=function, args=arguments)
+    process.start()
+    try:
+        eventually(lambda: when() or not process.is_alive())
+    finally:
+        process.kill()
+        process.join()
+    assert process.exitcode == -signal.SIGKILL, f"it ended by itself with exit code {process.exitcode}"
+
+
+def append_in_turn(open_logs: Callable[[], Logs], name: str, *, times: int, records: int) -> None:
+    """Append `times` batches of `records` records `NAME-n`, all with one key."""
+    with open_logs().open("events", partition_count=4) as log:
+        for start in range(0, times * records, records):
+            log.append([NewRecord(b"k", f"{name}-{n}".encode()) for n in range(start, start + records)])
+
+
+def append_to_new_logs(open_logs: Callable[[], Logs], *, logs: int) -> None:
+    """Append a record to each of `logs` logs, in order; whoever starts later catches up with who creates them."""
+    for number in range(logs):
+        with open_logs().open(f"log-{number}", partition_count=1) as log:
+            log.append([NewRecord(b"k", b"")])
+
+
+def ingest(open_logs: Callable[[], Logs], *, count: int) -> None:
+    """Append the records 0, 1, .. `count` - 1 from one source, going on wherever it is, whoever moved it there."""
+    with open_logs().open("events", partition_count=4) as log:
+        while _ingest_next(log, count=count):
+            pass
+
+
+def _ingest_next(log: Log, *, count: int) -> bool:
+    state = log.source_state("numbers")
+    start = int(state or 0)
+    end = min(start + 3, count)
+    try:
+        log.append(
+            [NewRecord(b"k", str(n).encode()) for n in range(start, end)],
+            source=Source("numbers", expected=state, state=str(end)),
+        )
+    except SourceMoved:
+        return True
+    return end < count
+
+
+ROUNDS = ViewTable(
+    view="rounds",
+    version=1,
+    key=(Column("name", ColumnType.TEXT),),
+    columns=(Column("round", ColumnType.INTEGER),),
+    log="events",
+    partition_count=1,
+    group_count=1,
+)
+
+ROUND_KEYS = [f"key-{n:02}".encode() for n in range(50)]
+
+
+def commit_rounds(open_views: Callable[[], ViewStore], *, rounds: int) -> None:
+    """Commit round after round to `ROUNDS`: every row, the progress and one more dead letter say which one it is."""
+    with closing(open_views()) as views, views.writer(ROUNDS, 0, epoch=1) as writer:
+        for number in range(1, rounds + 1):
+            rows = [RowChange(key, (key.decode(), number), b"%d" % number, 0, number) for key in ROUND_KEYS]
+            letter = DeadLetter(0, number, None, b"x", "no reason")
+            writer.commit(Changes(rows, [letter]), {0: Progress(number, number)})
+
+
+def promote_often(open_control: Callable[[], ControlStore], view: str, *, times: int) -> int:
+    """Read the release and promote a view's version 1, again and again; return how often it was accepted."""
+    accepted = 0
+    with closing(open_control()) as control:
+        for _ in range(times):
+            try:
+                control.promote({view: 1}, expected_revision=control.release().revision)
+                accepted += 1
+            except ReleaseMoved:
+                pass
+    return accepted
+
+
+def take_epochs(open_control: Callable[[], ControlStore], *, times: int) -> list[int]:
+    """Take epochs of one group and return them in order."""
+    with closing(open_control()) as control:
+        return [control.next_epoch(ROUNDS, 0) for _ in range(times)]
+
+
+def deploy(open_control: Callable[[], ControlStore], fingerprint: str) -> bool:
+    """Deploy version 1 and say whether that was accepted."""
+    with closing(open_control()) as control:
+        try:
+            control.deploy(ROUNDS, fingerprint=fingerprint)
+        except KappaError:
+            return False
+        return True
