@@ -1,0 +1,175 @@
+"""What worker processes share: waiting, stopping, and telling the engine how they are doing.
+
+A worker writes one JSON line at a time to its standard output and never waits for a reader; it stops on SIGTERM, or
+when the process that started it is gone. The engine's side of this conversation is in `engine`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Mapping
+from types import FrameType
+from typing import ParamSpec, Protocol, TypeVar
+
+import msgspec
+
+from kappa.errors import Fenced, KappaError, SourceMoved, StoreUnavailable
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+# Environment variable with the process id of the engine that started a worker.
+PARENT_PID = "KAPPA_PARENT_PID"  # not KAPPA_ENGINE_...: those are settings
+
+# Exit codes of a worker. Any other one is a crash, and the worker is started again.
+EXIT_STOPPED, EXIT_FINAL, EXIT_FENCED = 0, 3, 4
+
+POLL_INTERVAL_S = 0.05
+REPORT_INTERVAL_S = 0.25
+RETRY_DELAY_S, RETRY_DELAY_MAX_S = 0.2, 5.0
+# Weight of the newest sample in a smoothed rate: the last second or so counts most.
+_RATE_WEIGHT = 0.3
+
+
+class Report(msgspec.Struct, omit_defaults=True):
+    """One line from a worker.
+
+    Attributes:
+        positions: partition -> next offset.
+        rates: partition -> records per second lately.
+        waiting: Why it makes no progress, if it waits for a store.
+        failure: Why it ends, for people; the last line of a worker that fails.
+        next_step: What they can do about it.
+    """
+
+    positions: dict[int, int] = {}
+    rates: dict[int, float] = {}
+    waiting: str = ""
+    failure: str = ""
+    next_step: str = ""
+
+
+class Stopped(Exception):
+    """The worker was asked to stop. Not an error."""
+
+
+class Waiter(Protocol):
+    """How a worker lets time pass."""
+
+    def wait(self, seconds: float, *, reason: str = "") -> None:
+        """Wait so long; `reason` says why no progress is made.
+
+        Raises:
+            Stopped: As soon as the worker is asked to stop.
+        """
+
+
+class Worker(Protocol):
+    """A loop body: folding or repartitioning."""
+
+    positions: dict[int, int]
+
+    def step(self) -> int:
+        """Do one piece of work and return how many records it read."""
+
+    def finish(self) -> None:
+        """Make what was done durable before the process ends."""
+
+
+def patiently(waiter: Waiter, action: Callable[P, T], *args: P.args, **options: P.kwargs) -> T:
+    """Do something that a store may be unable to do now; try again until it can.
+
+    Raises:
+        Stopped: While waiting.
+    """
+    delay_s = RETRY_DELAY_S
+    while True:
+        try:
+            return action(*args, **options)
+        except StoreUnavailable as error:
+            waiter.wait(delay_s, reason=error.message)
+            delay_s = min(2 * delay_s, RETRY_DELAY_MAX_S)
+
+
+class WorkerProcess:
+    """This process as a worker: its signals, its parent, its reports. Use as the `Waiter` of a worker's loop."""
+
+    def __init__(self) -> None:
+        self._stopping = False
+        # Told by the engine: if it died while this process was starting, getppid() would already name another one.
+        self._parent = int(os.environ.get(PARENT_PID, os.getppid()))
+        self._positions: dict[int, int] = {}
+        self._rates: dict[int, float] = {}
+        self._reported_at = time.monotonic()
+        signal.signal(signal.SIGTERM, self._stop)
+        # Ctrl-C reaches the whole foreground group; the engine decides when its workers stop.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        os.set_blocking(sys.stdout.fileno(), False)
+        # Rows hold no cycles; the default thresholds would walk over millions of them again and again.
+        gc.freeze()
+        gc.set_threshold(200_000, 50, 100)
+
+    def run(self, start: Callable[[Waiter], Worker]) -> int:
+        """Start a worker and let it work until asked to stop; return the exit code.
+
+        Args:
+            start: Makes the worker, given how to wait.
+        """
+        worker: Worker | None = None
+        try:
+            worker = start(self)
+            while not self._asked_to_stop():
+                if worker.step() == 0:
+                    self.wait(POLL_INTERVAL_S)
+                self._report_sometimes(worker.positions)
+            worker.finish()
+        except Stopped:
+            return EXIT_STOPPED
+        except (Fenced, SourceMoved) as error:
+            return self._fail(error, EXIT_FENCED)
+        except KappaError as error:
+            return self._fail(error, 1 if error.retryable else EXIT_FINAL)
+        return EXIT_STOPPED
+
+    def wait(self, seconds: float, *, reason: str = "") -> None:
+        """Wait in short pieces, so that a stop is noticed."""
+        if reason:
+            self._send(Report(self._positions, {}, waiting=reason))
+        until = time.monotonic() + seconds
+        while (left := until - time.monotonic()) > 0:
+            if self._asked_to_stop():
+                raise Stopped
+            time.sleep(min(left, POLL_INTERVAL_S))
+
+    def _asked_to_stop(self) -> bool:
+        return self._stopping or os.getppid() != self._parent
+
+    def _stop(self, _signal: int, _frame: FrameType | None) -> None:
+        self._stopping = True
+
+    def _report_sometimes(self, positions: Mapping[int, int]) -> None:
+        now = time.monotonic()
+        elapsed_s = now - self._reported_at
+        if elapsed_s < REPORT_INTERVAL_S:
+            return
+        for partition, position in positions.items():
+            rate = (position - self._positions.get(partition, position)) / elapsed_s
+            before = self._rates.get(partition, rate)
+            self._rates[partition] = round(before + _RATE_WEIGHT * (rate - before), 1)
+        self._positions, self._reported_at = dict(positions), now
+        self._send(Report(self._positions, self._rates))
+
+    def _fail(self, error: KappaError, code: int) -> int:
+        where = f" ({error.where})" if error.where else ""
+        self._send(Report(failure=error.message + where, next_step=error.next_step or ""))
+        return code
+
+    def _send(self, report: Report) -> None:
+        # A full pipe means that nobody reads at the moment: the next report replaces this one.
+        with contextlib.suppress(BlockingIOError, BrokenPipeError):
+            os.write(sys.stdout.fileno(), msgspec.json.encode(report) + b"\n")

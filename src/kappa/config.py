@@ -1,0 +1,226 @@
+"""Read `kappa.toml` and the environment into typed, frozen settings.
+
+It decides where a project is and what its settings are; it opens nothing and imports no code of the project. Every
+setting is documented in `docs/configuration.md` under its own heading.
+"""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta
+
+from kappa.errors import ProjectError
+
+FILE_NAME = "kappa.toml"
+_ENVIRONMENT_PREFIX = "KAPPA_"
+
+ModuleName = Annotated[str, Meta(pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*$")]
+
+
+class ProjectSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What the project is called and where its events and views are defined."""
+
+    name: Annotated[str, Meta(min_length=1, max_length=100)]
+    modules: Annotated[tuple[ModuleName, ...], Meta(min_length=1)]
+
+
+class LogSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The event log."""
+
+    key: Annotated[str, Meta(min_length=1, max_length=200)]
+    # Fixed when the log is created. The limit keeps one worker's vector of positions small.
+    partitions: Annotated[int, Meta(ge=1, le=1024)] = 4
+
+
+class EngineSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How versions are folded."""
+
+    workers: Annotated[int, Meta(ge=1, le=64)] = 1
+    commit_interval_s: Annotated[float, Meta(gt=0, le=60)] = 1.0
+    cache_rows: Annotated[int, Meta(ge=1)] = 400_000
+
+
+class StorageSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Where the embedded log and stores keep their files."""
+
+    folder: Annotated[str, Meta(min_length=1)] = ".kappa"
+
+
+class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    project: ProjectSettings
+    log: LogSettings
+    engine: EngineSettings = EngineSettings()
+    storage: StorageSettings = StorageSettings()
+
+
+class Settings(msgspec.Struct, frozen=True):
+    """Everything that is configured, after the environment had its say.
+
+    Attributes:
+        root: The project folder, absolute: where `kappa.toml` lies and modules are imported from.
+    """
+
+    root: Path
+    project: ProjectSettings
+    log: LogSettings
+    engine: EngineSettings
+    storage: StorageSettings
+
+    @property
+    def file(self) -> Path:
+        """The project's `kappa.toml`."""
+        return self.root / FILE_NAME
+
+    @property
+    def state_folder(self) -> Path:
+        """Where the log and the stores are; relative settings start from the project folder."""
+        return self.root / Path(self.storage.folder).expanduser()
+
+
+SECTIONS: Mapping[str, type[msgspec.Struct]] = {
+    "project": ProjectSettings,
+    "log": LogSettings,
+    "engine": EngineSettings,
+    "storage": StorageSettings,
+}
+
+
+def find_project(start: Path) -> Path:
+    """Return the nearest folder at or above `start` that holds a `kappa.toml`.
+
+    Raises:
+        ProjectError: There is none.
+    """
+    start = start.absolute()
+    for folder in (start, *start.parents):
+        if (folder / FILE_NAME).is_file():
+            return folder
+    raise ProjectError(
+        f"no {FILE_NAME} here or in any folder above",
+        where=str(start),
+        next_step="start a project with `kappa init`, or name its folder: kappa --project DIR ...",
+    )
+
+
+def load_settings(root: Path, environment: Mapping[str, str]) -> Settings:
+    """Read a project's settings; `KAPPA_SECTION_KEY` in the environment overrides the file.
+
+    Raises:
+        ProjectError: The file is missing or not TOML, a key is unknown or missing, or a value is not what it must be.
+    """
+    root = root.absolute()
+    file = root / FILE_NAME
+    document = _read(file)
+    origins = _override(document, environment)
+    try:
+        parsed = msgspec.convert(document, _File)
+    except msgspec.ValidationError as error:
+        raise _explain(error, file=file, origins=origins) from error
+    _check_together(parsed, file)
+    return Settings(root, parsed.project, parsed.log, parsed.engine, parsed.storage)
+
+
+def environment_name(section: str, key: str) -> str:
+    """Return the variable that overrides a setting.
+
+    >>> environment_name("log", "partitions")
+    'KAPPA_LOG_PARTITIONS'
+    """
+    return f"{_ENVIRONMENT_PREFIX}{section}_{key}".upper()
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ProjectError(
+            f"there is no {FILE_NAME}", where=str(file.parent), next_step="start a project with `kappa init`"
+        ) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ProjectError(f"{FILE_NAME} is not valid TOML: {error}", where=str(file)) from error
+    except OSError as error:
+        raise ProjectError(f"could not read {FILE_NAME}: {error.strerror}", where=str(file)) from error
+
+
+def _override(document: dict[str, Any], environment: Mapping[str, str]) -> dict[tuple[str, str], str]:
+    """Put the environment's settings into the document; return which variable gave which setting."""
+    origins: dict[tuple[str, str], str] = {}
+    for section, settings in SECTIONS.items():
+        prefix = environment_name(section, "")
+        for name in sorted(environment):
+            if not name.startswith(prefix):
+                continue
+            key = name.removeprefix(prefix).lower()
+            values = document.setdefault(section, {})
+            if isinstance(values, dict):
+                values[key] = _from_text(settings, key, environment[name])
+                origins[section, key] = name
+    return origins
+
+
+def _from_text(settings: type[msgspec.Struct], key: str, text: str) -> Any:
+    """Read a variable's text as its setting's type; text that cannot be is left for the check to refuse."""
+    wanted = {field.name: field.type for field in msgspec.structs.fields(settings)}.get(key)
+    if key == "modules":
+        return [part.strip() for part in text.split(",")]
+    for number in (int, float):
+        if number is getattr(wanted, "__origin__", None):
+            try:
+                return number(text)
+            except ValueError:
+                return text
+    return text
+
+
+def _explain(error: msgspec.ValidationError, *, file: Path, origins: Mapping[tuple[str, str], str]) -> ProjectError:
+    """Say which key of which file is wrong and what was expected."""
+    message, _, path = str(error).partition(" - at `$")
+    message = message[:1].lower() + message[1:]
+    section, _, key = path.rstrip("`").removeprefix(".").partition(".")
+    key = key.partition("[")[0]
+    where, next_step = str(file), "see docs/configuration.md"
+    if message.startswith(("object contains unknown field", "object missing required field")):
+        key = message.split("`")[1]
+        known = [field.name for field in msgspec.structs.fields(SECTIONS.get(section, _File))]
+        if message.startswith("object missing"):
+            message = f"{_setting(section, key)} is missing"
+            next_step = f"add it to {FILE_NAME}; docs/configuration.md describes it"
+        else:
+            message = f"{_setting(section, key)} is not a setting: expected one of {', '.join(known)}"
+            close = difflib.get_close_matches(key, known, n=1)
+            next_step = f"did you mean '{close[0]}'?" if close else next_step
+    else:
+        message = f"{_setting(section, key)}: {message}"
+    if variable := origins.get((section, key)):
+        where = f"environment variable {variable}"
+    return ProjectError(message, where=where, next_step=next_step)
+
+
+def _setting(section: str, key: str) -> str:
+    """Name a setting or a section as people write it.
+
+    >>> _setting("log", "key"), _setting("", "log"), _setting("log", "")
+    ('log.key', '[log]', '[log]')
+    """
+    return f"{section}.{key}" if section and key else f"[{section or key}]"
+
+
+def _check_together(parsed: _File, file: Path) -> None:
+    """Refuse values that are right alone and wrong together."""
+    if parsed.engine.workers > parsed.log.partitions:
+        raise ProjectError(
+            f"engine.workers is {parsed.engine.workers}, but log.partitions is {parsed.log.partitions}: "
+            "each worker needs a partition of its own",
+            where=str(file),
+            next_step=f"set engine.workers to at most {parsed.log.partitions}",
+        )
+    if parsed.log.key in {"type", "timestamp"}:
+        raise ProjectError(
+            f"log.key: expected a field that says what an event is about, got '{parsed.log.key}'", where=str(file)
+        )

@@ -1,0 +1,70 @@
+"""Fingerprint a view: its declaration, its events, and all the code that folds them. Equal means equal rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from kappa.control.project import Project
+from kappa.model.events import Event, event_methods, event_spec
+from kappa.model.fingerprint import code_digests, combine
+from kappa.model.views import STATE_FORMAT, View, view_spec
+
+
+def fingerprints(project: Project, root: Path) -> dict[str, str]:
+    """Return view name -> fingerprint for all views of a project."""
+    return {name: combine(fingerprint_parts(view, root)) for name, view in project.views.items()}
+
+
+def fingerprint_parts(view: type[View], root: Path) -> dict[str, str]:
+    """Return what a view's rows depend on, part by part, so that comparing two says what has changed.
+
+    Args:
+        view: The view.
+        root: The project folder: code outside it belongs to installed packages.
+    """
+    spec = view_spec(view)
+    parts = {
+        "state format": str(STATE_FORMAT),
+        "key": repr(spec.key),
+        "dedupe": str(spec.dedupe_us),
+        **{f"field {name}": text for name, text in _fields(view)},
+        **{f"fold {name}": str(fold) for name, fold in spec.folds.items()},
+    }
+    functions = [handler.function for handler in spec.handlers.values()]
+    parts |= {f"code {name}": digest for name, digest in code_digests(functions, root, owner=view).items()}
+    for event in spec.events:
+        parts |= _event_parts(event, root)
+    return parts
+
+
+def _fields(view: type[View]) -> Iterator[tuple[str, str]]:
+    spec = view_spec(view)
+    row = view()
+    for name, hint in spec.hints.items():
+        # A bundle may be imported under another name than the project's own modules.
+        kind = repr(hint).replace(f"{view.__module__}.", "")
+        yield name, f"{kind} = {msgspec.json.encode(getattr(row, name)).decode()}"
+
+
+def _event_parts(event: type[Event], root: Path) -> dict[str, str]:
+    spec = event_spec(event)
+    schema = msgspec.json.encode(_without_prose(msgspec.json.schema(event)), order="deterministic").decode()
+    # The schema does not show defaults that are copied for each event: lists, structs and the like.
+    fields = (field for field in msgspec.structs.fields(event) if field.default_factory is not msgspec.NODEFAULT)
+    defaults = msgspec.json.encode({field.name: field.default_factory() for field in fields}).decode()
+    functions = code_digests([*spec.upcasters.values(), *event_methods(event)], root, owner=event)
+    return {
+        f"event {spec.name}": f"version {spec.version}: {schema}, {defaults}",
+        **{f"code {name}": digest for name, digest in functions.items()},
+    }
+
+
+def _without_prose(schema: Any) -> Any:
+    """Return a JSON schema without descriptions, which are docstrings."""
+    if isinstance(schema, dict):
+        return {name: _without_prose(value) for name, value in schema.items() if name != "description"}
+    return [_without_prose(value) for value in schema] if isinstance(schema, list) else schema

@@ -1,0 +1,27 @@
+"""Bring events from files into the log.
+
+A source is read in pieces (`lines`, `rows`), a mapping makes events of them, `Ingestion` appends those, and `Retry`
+tries again what was rejected.
+"""
+
+from kappa.control.ingest.envelope import EventReader
+from kappa.control.ingest.ingestion import Ingestion, IngestReport
+from kappa.control.ingest.inputs import Input, InputFormat, format_of
+from kappa.control.ingest.mapping import AsIs, AsType, ByFunction, InputMapping, resolve_mapping
+from kappa.control.ingest.retry import Retry, RetryReport
+
+__all__ = [
+    "AsIs",
+    "AsType",
+    "ByFunction",
+    "EventReader",
+    "IngestReport",
+    "Ingestion",
+    "Input",
+    "InputFormat",
+    "InputMapping",
+    "Retry",
+    "RetryReport",
+    "format_of",
+    "resolve_mapping",
+]

@@ -1,0 +1,119 @@
+"""Import a project's modules and collect its events and views. It judges no view and opens no log."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+import traceback
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType
+from typing import TypeVar
+
+import msgspec
+
+from kappa.errors import KappaError, ProjectError
+from kappa.model.events import Event, event_spec
+from kappa.model.views import View, view_spec
+
+T = TypeVar("T", bound=type)
+
+
+class Project(msgspec.Struct, frozen=True):
+    """The code of a project.
+
+    Attributes:
+        events: Event type -> class, sorted by type.
+        views: View name -> class, sorted by name.
+    """
+
+    events: Mapping[str, type[Event]]
+    views: Mapping[str, type[View]]
+
+
+def load_project(root: Path, modules: Sequence[str]) -> Project:
+    """Import modules from the project folder; whatever events and views they define or import belong to the project.
+
+    Raises:
+        ProjectError: A module is missing or cannot be imported, or two classes claim one name.
+        DefinitionError: An event or a view is declared wrongly.
+    """
+    events: dict[str, type[Event]] = {}
+    views: dict[str, type[View]] = {}
+    for module in (import_from(root, name) for name in modules):
+        for value in vars(module).values():
+            if not isinstance(value, type) or value in (Event, View):
+                continue
+            if issubclass(value, Event):
+                _claim(events, event_spec(value).name, value, what="event type")
+            elif issubclass(value, View):
+                _claim(views, view_spec(value).name, value, what="view")
+    return Project(dict(sorted(events.items())), dict(sorted(views.items())))
+
+
+def import_from(root: Path, module: str) -> ModuleType:
+    """Import a module, looking into the project folder first.
+
+    Raises:
+        ProjectError: It is missing or cannot be imported.
+        DefinitionError: An event or a view in it is declared wrongly.
+    """
+    if str(root) not in sys.path:
+        sys.path.insert(0, str(root))
+    importlib.invalidate_caches()
+    try:
+        with _without_bytecode():
+            return importlib.import_module(module)
+    except KappaError:
+        raise
+    except ModuleNotFoundError as error:
+        if error.name is not None and (module == error.name or module.startswith(f"{error.name}.")):
+            raise ProjectError(
+                f"there is no module '{module}'",
+                where=str(root),
+                next_step="check [project] modules in kappa.toml; modules are found from the project folder",
+            ) from error
+        raise ProjectError(
+            f"module '{module}' needs '{error.name}', which is not installed",
+            where=_place(error, root),
+            next_step=f"install it into this environment: {sys.executable} -m pip install ...",
+        ) from error
+    except (Exception, SystemExit) as error:
+        text = error.msg if isinstance(error, SyntaxError) else str(error)
+        raise ProjectError(
+            f"module '{module}' cannot be imported: {type(error).__name__}: {text}", where=_place(error, root)
+        ) from error
+
+
+@contextmanager
+def _without_bytecode() -> Iterator[None]:
+    """Import from source alone.
+
+    Python takes a file that was changed twice within a second, to the same length, for unchanged, and runs the bytecode
+    of its former text: a version would run code that it has no fingerprint of.
+    """
+    before = sys.dont_write_bytecode, sys.pycache_prefix
+    sys.dont_write_bytecode, sys.pycache_prefix = True, os.devnull
+    try:
+        yield
+    finally:
+        sys.dont_write_bytecode, sys.pycache_prefix = before
+
+
+def _claim(claimed: dict[str, T], name: str, value: T, *, what: str) -> None:
+    first = claimed.setdefault(name, value)
+    if first is not value:
+        raise ProjectError(
+            f"{what} '{name}' is defined twice: in {first.__module__} and in {value.__module__}",
+            next_step="rename one of the classes",
+        )
+
+
+def _place(error: BaseException, root: Path) -> str | None:
+    """Return `file:line` of the project's line where an import failed."""
+    if isinstance(error, SyntaxError) and error.filename:
+        return f"{error.filename}:{error.lineno}"
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if Path(frame.filename).is_relative_to(root)]
+    return f"{frames[-1].filename}:{frames[-1].lineno}" if frames else None

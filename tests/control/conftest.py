@@ -1,0 +1,82 @@
+"""A log and a control store on disk, and a way to ingest into them."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from kappa.adapters.sqlite.control import SqliteControl
+from kappa.adapters.sqlite.log import SqliteLogs
+from kappa.control.ingest import (
+    AsIs,
+    EventReader,
+    Ingestion,
+    IngestReport,
+    Input,
+    InputFormat,
+    InputMapping,
+    Retry,
+    RetryReport,
+    format_of,
+)
+from kappa.ports import ControlStore, Log
+from kappa.ports.control import RejectedInput
+from kappa.testing.reading import all_batches
+
+
+class Intake:
+    """Ingests input into a log and shows what came of it."""
+
+    def __init__(self, log: Log, control: ControlStore, folder: Path) -> None:
+        self.log, self.control = log, control
+        self.file = folder / "events.ndjson"
+        self.mapping: InputMapping = AsIs()
+
+    def ingest(
+        self, content: bytes | None = None, *, file: Path | None = None, source: str | None = None
+    ) -> IngestReport:
+        """Ingest a file, written anew if there is content."""
+        file = file or self.file
+        if content is not None:
+            file.write_bytes(content)
+        return self._run(Input(file, format_of(file), source or str(file)), b"")
+
+    def pipe(self, content: bytes, *, source: str, format_: InputFormat = InputFormat.NDJSON) -> IngestReport:
+        """Ingest standard input."""
+        return self._run(Input(None, format_, source), content)
+
+    def _run(self, given: Input, standard_input: bytes) -> IngestReport:
+        ingestion = Ingestion(
+            given.source, log=self.log, control=self.control, reader=EventReader("user_id"), mapping=self.mapping
+        )
+        *_, report = ingestion.run(given.blocks(ingestion.state, standard_input=io.BytesIO(standard_input)))
+        return report
+
+    def retry(self) -> RetryReport:
+        """Try all rejected input again, with the mapping that is set."""
+        retry = Retry(log=self.log, control=self.control, reader=EventReader("user_id"), mapping=lambda _: self.mapping)
+        *_, report = retry.all()
+        return report
+
+    def values(self) -> list[bytes]:
+        """Return all events in the log, partition by partition."""
+        return [value for batch in all_batches(self.log) for value in batch.values]
+
+    def rejected(self) -> list[RejectedInput]:
+        """Return all rejected input."""
+        return list(self.control.rejected(limit=10_000))
+
+    def reasons(self) -> list[str]:
+        """Return why input was rejected."""
+        return [entry.reason for entry in self.rejected()]
+
+
+@pytest.fixture
+def intake(tmp_path: Path) -> Iterator[Intake]:
+    control = SqliteControl(tmp_path / "control.db")
+    with SqliteLogs(tmp_path / "logs").open("events", partition_count=4) as log:
+        yield Intake(log, control, tmp_path)
+    control.close()

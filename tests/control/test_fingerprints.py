@@ -1,0 +1,28 @@
+"""What a view's fingerprint depends on: all that could change its rows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kappa import Event, View, latest
+from kappa.control.fingerprints import fingerprint_parts
+
+
+def parts(default: Any) -> dict[str, str]:
+    class Tagged(Event):
+        k: str
+        tags: list[str] = default
+
+    class Tags(View, key="k"):
+        last: list[str] | None = latest(Tagged.tags)
+
+    return fingerprint_parts(Tags, Path(__file__).parent)
+
+
+@pytest.mark.parametrize(("one", "other"), [([], ["a"]), (["a"], ["b"])])
+def test_the_default_of_an_event_s_list_counts(one, other):
+    assert parts(one) == parts(list(one))
+    assert parts(one) != parts(other)

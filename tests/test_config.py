@@ -1,0 +1,134 @@
+"""Settings are typed; what is unknown or wrong is refused with its place and what was expected."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from kappa.config import SECTIONS, environment_name, find_project, load_settings
+from kappa.errors import ProjectError
+
+DOCS = Path(__file__).parents[1] / "docs" / "configuration.md"
+LEAST = '[project]\nname = "shop"\nmodules = ["shop"]\n[log]\nkey = "user_id"\n'
+
+
+def write(folder: Path, text: str) -> Path:
+    (folder / "kappa.toml").write_text(text)
+    return folder
+
+
+def test_what_is_not_given_has_a_default(tmp_path: Path) -> None:
+    settings = load_settings(write(tmp_path, LEAST), {})
+
+    assert settings.project.modules == ("shop",)
+    assert (settings.log.partitions, settings.engine.workers, settings.engine.commit_interval_s) == (4, 1, 1.0)
+    assert settings.engine.cache_rows == 400_000
+    assert settings.state_folder == tmp_path / ".kappa"
+
+
+def test_the_environment_overrides_the_file(tmp_path: Path) -> None:
+    environment = {
+        "KAPPA_LOG_PARTITIONS": "8",
+        "KAPPA_PROJECT_MODULES": "shop, shop.returns",
+        "KAPPA_ENGINE_COMMIT_INTERVAL_S": "0.5",
+        "KAPPA_STORAGE_FOLDER": "/data/shop",
+        "KAPPA_TRACEBACK": "1",
+        "PATH": "/bin",
+    }
+    settings = load_settings(write(tmp_path, LEAST + "partitions = 2\n"), environment)
+
+    assert (settings.log.partitions, settings.engine.commit_interval_s) == (8, 0.5)
+    assert settings.project.modules == ("shop", "shop.returns")
+    assert settings.state_folder == Path("/data/shop")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (LEAST + 'partitions = "8"\n', "log.partitions: expected `int`, got `str`"),
+        (LEAST + "partitions = 0\n", "log.partitions: expected `int` >= 1"),
+        (LEAST + "[engine]\ncommit_interval_s = 0\n", "engine.commit_interval_s: expected `float` > 0.0"),
+        (LEAST.replace('["shop"]', "[]"), "project.modules: expected `array` of length >= 1"),
+        (LEAST.replace('["shop"]', '["shop.py!"]'), "project.modules: expected `str` matching regex"),
+        (LEAST + "[log.x]\n", "log.x is not a setting: expected one of key, partitions"),
+        (LEAST + "[engines]\n", "[engines] is not a setting: expected one of project, log, engine, storage"),
+        ('[project]\nname = "shop"\nmodules = ["shop"]\n[log]\n', "log.key is missing"),
+        (LEAST.replace("[log]", "[storage]\n[log]").replace("[project]", "x = 1\n[project]"), "[x] is not a setting"),
+        ('[log]\nkey = "user_id"\n', "[project] is missing"),
+        ("log = 1\n[project]\n", "[log]: expected `object`, got `int`"),
+        (LEAST.replace("user_id", "timestamp"), "log.key: expected a field that says what an event is about"),
+        ("project = [", "kappa.toml is not valid TOML"),
+    ],
+)
+def test_what_is_wrong_in_the_file_is_named_with_what_was_expected(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(ProjectError) as refused:
+        load_settings(write(tmp_path, text), {})
+
+    assert message in refused.value.message
+    assert refused.value.where == str(tmp_path / "kappa.toml")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("KAPPA_LOG_PARTITIONS", "eight", "log.partitions: expected `int`, got `str`"),
+        ("KAPPA_LOG_PARTITION", "8", "log.partition is not a setting"),
+        ("KAPPA_ENGINE_COMMIT_INTERVAL_S", "nan", "engine.commit_interval_s: expected"),
+    ],
+)
+def test_what_is_wrong_in_the_environment_is_named_by_its_variable(
+    tmp_path: Path, name: str, value: str, message: str
+) -> None:
+    with pytest.raises(ProjectError) as refused:
+        load_settings(write(tmp_path, LEAST), {name: value})
+
+    assert message in refused.value.message
+    assert refused.value.where == f"environment variable {name}"
+
+
+def test_a_misspelt_key_suggests_the_right_one(tmp_path: Path) -> None:
+    with pytest.raises(ProjectError) as refused:
+        load_settings(write(tmp_path, LEAST + "partition = 8\n"), {})
+
+    assert refused.value.next_step == "did you mean 'partitions'?"
+
+
+def test_more_workers_than_partitions_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ProjectError, match=r"engine\.workers is 5, but log\.partitions is 4"):
+        load_settings(write(tmp_path, LEAST + "[engine]\nworkers = 5\n"), {})
+
+
+def test_a_project_is_found_from_any_folder_in_it(tmp_path: Path) -> None:
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    write(tmp_path, LEAST)
+
+    assert find_project(tmp_path / "a" / "b") == tmp_path
+
+
+def test_without_a_project_the_next_step_is_to_start_one(tmp_path: Path) -> None:
+    with pytest.raises(ProjectError) as refused:
+        find_project(tmp_path)
+
+    assert refused.value.next_step is not None
+    assert "kappa init" in refused.value.next_step
+
+
+def test_each_setting_is_documented_with_its_variable_and_default() -> None:
+    sections = dict(part.split("\n", 1) for part in DOCS.read_text().split("\n### ")[1:])
+    settings = {
+        f"{section}.{field.name}": (environment_name(section, field.name), field.default)
+        for section, kind in SECTIONS.items()
+        for field in msgspec.structs.fields(kind)
+    }
+
+    assert sections.keys() == settings.keys()
+    for name, (variable, default) in settings.items():
+        assert f"`{variable}`" in sections[name]
+        expected = "required" if default is msgspec.NODEFAULT else f"by default {_shown(default)}"
+        assert expected in " ".join(sections[name].split()), name
+
+
+def _shown(default: object) -> str:
+    return f"`{default}`" if isinstance(default, str) else f"{default:g}"
