@@ -1,0 +1,27 @@
+"""`kappa up`: keep the project's views up to date until Ctrl-C."""
+
+from __future__ import annotations
+
+from kappa.app import App
+from kappa.cli.output import Output
+from kappa.cli.run import follow
+from kappa.cli.verb import json_lines, verb
+
+
+@verb
+@json_lines
+def up(app: App, out: Output) -> None:
+    """Keep the project's views up to date: fold what is in the log, then what comes in, until Ctrl-C.
+
+    Views that are not deployed yet are deployed. If a view's code has changed since it was deployed, this says so and
+    ends: `kappa run --rebuild` replays the log for it. Only one process at a time can run a project.
+
+    Ctrl-C is the way to end it (exit code 0): what is folded is committed.
+
+    Example:
+      kappa up
+    """
+    try:
+        follow(app, out, until_caught_up=False, rebuild=False)
+    except KeyboardInterrupt:
+        out.note("stopped; everything that was folded is committed")
