@@ -1,4 +1,4 @@
-"""Every Python block in the documentation of views runs, in the order of its page; so do the tests in them."""
+"""Every Python block in the documentation of views and the README runs, in order; so do the tests in them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from kappa import Event, View, on, total
 from kappa.model.folds import FoldKind
 
 DOCS = Path(__file__).parents[2] / "docs"
-PAGES = ["views.md", "testing-views.md"]
+PAGES = ["views.md", "testing-views.md", "../README.md"]
 
 
 def blocks(page: Path) -> Iterator[tuple[int, str]]:

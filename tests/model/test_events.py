@@ -9,7 +9,7 @@ import uuid
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
-from typing import Annotated, Any, ClassVar, Literal, Optional, TypedDict
+from typing import Annotated, Any, ClassVar, Literal, NewType, Optional, TypedDict
 
 import msgspec
 import pytest
@@ -200,6 +200,25 @@ def test_a_field_may_have_another_name_on_the_wire():
     row = Seen.fold([Imported(k="x", class_="B"), wire])
 
     assert (row.last_class, row.total_count) == ("A", 4)
+
+
+UserId = NewType("UserId", str)
+Cents = NewType("Cents", Annotated[int, msgspec.Meta(ge=0)])
+
+
+def test_a_named_type_is_the_type_that_it_stands_for():
+    class Billed(Event):
+        user_id: UserId
+        amount: Cents | None = None
+
+    class Bills(View, key="user_id"):
+        amount: int = total(Billed.amount)
+
+    bad = wire("Billed", user_id="x", amount=-1)
+
+    changes = fold_values(Bills, [wire("Billed", user_id="x", amount=5), bad])
+
+    assert (columns(changes), reasons(changes)) == ([("x", 5)], ["Billed: Expected `int` >= 0 - at `$.amount`"])
 
 
 def test_names_that_generated_code_uses_are_free_for_fields():

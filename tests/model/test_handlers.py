@@ -554,6 +554,33 @@ def test_a_handler_is_undone_however_it_is_written(way, position):
     assert way == "quiet" or changes.rows[0].columns[2:] != ("[]", '{"name":"","tags":[]}', '{"gone":0}')
 
 
+def test_a_fold_s_list_may_be_read_but_not_changed():
+    """Its source says that the handler only looks at it; what it does, it says not."""
+
+    class Reader(View, key="k"):
+        last: list[str] | None = latest(Step.items)
+        lengths: list[int] = []  # noqa: RUF012
+
+        @on(Step)
+        def step(self, event: Step) -> None:
+            self.lengths.append(len(self.last))
+            if event.do == "change":
+                self.last.append("mine")
+
+        @on(Other)
+        def other(self, event: Other) -> None:
+            self.last.extend(event.items)
+
+    values = [step(items=["a"]), step("change", items=["b", "c"]), wire("Other", k="x", items=["d"])]
+
+    changes = fold_values(Reader, [*values, wire("Other", k="x")])
+
+    assert columns(changes) == [("x", '["a"]', "[1]")]
+    assert reasons(changes) == [
+        f"{name} set `last`: expected it to be left alone, since it is a fold" for name in ("step", "other")
+    ]
+
+
 def test_handlers_of_one_function_name_are_told_apart():
     """Two wrappers of one decorator have one name; so have all lambdas."""
 
@@ -652,6 +679,27 @@ def test_the_reason_names_the_user_s_line():
 
     assert reasons(changes)[0] == f"step raised LookupError: nothing there (test_handlers.py:{line})"
     assert reasons(changes)[1].startswith("step raised ValueError: invalid literal for int() with base 10: 'x' (test_")
+
+
+def test_a_handler_that_recurses_for_ever_has_one_reason():
+    """However deep the stack was when it began."""
+
+    def forever(depth: int) -> int:
+        return forever(depth + 1) + 1 if depth % 2 else forever(depth + 1)
+
+    class Failing(View, key="k"):
+        n: int = 0
+
+        @on(Step)
+        def step(self, event: Step) -> None:
+            self.n += forever(event.n)
+
+    def at_depth(depth: int) -> list[str]:
+        return at_depth(depth - 1) if depth else reasons(fold_values(Failing, [step()]))
+
+    [reason] = at_depth(0)
+    assert reason.startswith("step raised RecursionError (test_handlers.py:")
+    assert [at_depth(depth) for depth in (1, 2, 3, 50)] == [[reason]] * 4
 
 
 def test_a_reason_is_the_same_in_every_run_and_can_be_stored():

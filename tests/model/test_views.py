@@ -5,13 +5,14 @@ from __future__ import annotations
 import enum
 import functools
 import uuid
-from datetime import UTC, datetime, time, timedelta, timezone
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, time, timedelta, timezone
 from decimal import Decimal
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Optional, TypedDict
 
 import msgspec
 import pytest
-from model.folding import columns, fold_values, wire
+from model.folding import batch, columns, fold_values, new_kernel, wire
 from model.refusals import refused
 
 from kappa import Event, View, average, count, distinct, latest, on, total
@@ -173,6 +174,75 @@ def test_fold_tells_one_key_from_several():
         Customer.fold([Bought(user_id="b"), Bought(user_id="a")])
     with pytest.raises(ValueError, match="got keys: none"):
         Customer.fold([Moved(user_id="a", house=1)])
+
+
+@dataclass
+class Visit:
+    count: int = 0
+    pages: list[str] = field(default_factory=list)
+
+
+class Options(TypedDict, total=False):
+    dark: bool
+
+
+class Pair(NamedTuple):
+    left: int
+    right: list[str]
+
+
+class Node(msgspec.Struct):
+    name: str
+    kids: list[Node] = []
+
+
+class Everything(View, key="user_id"):
+    visit: Visit = Visit(1, ["/"])
+    options: Options = {"dark": True}  # noqa: RUF012
+    pair: Pair = Pair(1, ["a"])
+    node: Node = Node("root", [Node("kid")])
+    numbers: tuple[int, ...] = (1, 2)
+    raw: bytes = b"\0\xff"
+    either: int | str = 5
+    days: dict[date, int] = {}  # noqa: RUF012
+    by_number: dict[int, str] = {1: "a"}  # noqa: RUF012
+    prices: dict[str, Decimal] = {"a": Decimal("1.0")}  # noqa: RUF012
+    bare: list = [1, "a", None]  # noqa: RUF012
+    maybe: Optional[list[int]] = None  # noqa: UP045 - the old way of writing it
+
+    @on(Bought)
+    def bought(self, event: Bought) -> None:
+        self.visit.count += 1
+        self.visit.pages.append("/next")
+        self.options["dark"] = not self.options["dark"]
+        self.pair = Pair(self.pair.left + 1, [*self.pair.right, "b"])
+        self.node.kids[0].kids.append(Node("grandchild"))
+        self.numbers += (len(self.numbers),)
+        self.raw += b"!"
+        self.either = "text"
+        self.days[event.timestamp.date()] = len(self.raw)
+        self.by_number[2] = "b"
+        self.prices["b"] = event.price
+        self.bare.append({"z": (1, 2)})
+        self.maybe = [*(self.maybe or []), 1]
+
+
+def test_fields_of_every_type_survive_leaving_memory():
+    first, second = wire("Bought", user_id="x", price="2.50"), wire("Bought", user_id="x", price="3")
+
+    [at_once] = fold_values(Everything, [first, second]).rows
+    [halfway] = fold_values(Everything, [first]).rows
+    kernel = new_kernel(Everything, load=lambda _: {b"x": halfway.state})
+    kernel.fold(batch([(b"x", second)], start=1))
+    [read_back] = kernel.take_changes().rows
+
+    assert read_back == at_once
+    assert at_once.columns == (
+        "x", '{"count":3,"pages":["/","/next","/next"]}', '{"dark":true}', '[3,["a","b","b"]]',
+        '{"name":"root","kids":[{"name":"kid","kids":[{"name":"grandchild","kids":[]},{"name":"grandchild","kids":[]}]}]}',
+        "[1,2,2,3]", "AP8hIQ==", '"text"', '{"2026-03-01":4}', '{"1":"a","2":"b"}', '{"a":"1.0","b":"3"}',
+        '[1,"a",null,{"z":[1,2]},{"z":[1,2]}]', "[1,1]",
+    )  # fmt: skip
 
 
 # Duplicates.

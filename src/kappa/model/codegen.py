@@ -1,8 +1,8 @@
 """Write, for one view, the function that folds a batch: decode, dispatch and every fold in one loop, no calls between.
 
-A generated loop is twice as fast as one that interprets the declaration. It must read like the declaration, so that
-`kappa check --code` can show it: look at `fold_code(...).source`. An event changes its row completely or, if anything
-in it raises, not at all: folds compute first and assign last, and a handler's fields are kept until it is checked.
+A generated loop is twice as fast as one that interprets the declaration, and reads like it: see
+`fold_code(...).source`. An event changes its row completely or, if anything in it raises, not at all: folds compute
+first and assign last, and a handler's fields are kept until it is checked.
 """
 
 from __future__ import annotations

@@ -207,6 +207,7 @@ def _reason_of_exception(error: Exception, code: FoldCode) -> str:
     if not users:
         said = NOT_EXACT if isinstance(error, decimal.DecimalException) else raised(error)
         return f"{code.subject(line)}: {said}"
-    handler = users[0][0]
-    place = [line for user, line in users if user.co_filename == handler.co_filename][-1]
+    handler, place = users[0]
+    if not isinstance(error, RecursionError):  # which ends where the stack does: the line would not always be the same
+        place = [line for user, line in users if user.co_filename == handler.co_filename][-1]
     return f"{handler.co_name} {raised(error)} ({handler.co_filename.rpartition('/')[2]}:{place})"

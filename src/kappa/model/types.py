@@ -107,12 +107,13 @@ def field_type(hint: Any) -> FieldType:
     >>> field_type(Literal["a", "b"])
     FieldType(base=<class 'str'>, nullable=False, limits=typing.Literal['a', 'b'])
     """
+    hint = _named(hint)
     members = typing.get_args(hint) if typing.get_origin(hint) in (typing.Union, types.UnionType) else (hint,)
     rest = [member for member in members if member is not types.NoneType]
     nullable = len(rest) < len(members)
     if len(rest) != 1:
         return FieldType(typing.Union[tuple(rest)] if rest else types.NoneType, nullable)  # noqa: UP007 - built at run time
-    [base], limits = rest, None
+    base, limits = _named(rest[0]), None
     if typing.get_origin(base) is Annotated:
         inner = field_type(typing.get_args(base)[0])
         nullable = nullable or inner.nullable
@@ -122,6 +123,13 @@ def field_type(hint: Any) -> FieldType:
         nullable = nullable or None in typing.get_args(base)
         base, limits = _value_type(base), base
     return FieldType(base, nullable or base is Any, limits)
+
+
+def _named(hint: Any) -> Any:
+    """Return the type that a NewType or a type alias stands for, or the type itself."""
+    while (meant := getattr(hint, "__supertype__", None) or getattr(hint, "__value__", None)) is not None:
+        hint = meant
+    return hint
 
 
 def type_name(hint: Any) -> str:

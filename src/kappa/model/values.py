@@ -131,7 +131,7 @@ def refuse_flaws(value: Any) -> None:
 def raised(error: BaseException) -> str:
     """Return what dead letters say of an exception of the user's code: without addresses, whatever its text does."""
     try:
-        said = _ADDRESS.sub("", str(error))
+        said = "" if isinstance(error, RecursionError) else _ADDRESS.sub("", str(error))
     except Exception:  # noqa: BLE001 - a text that cannot be had must not cost the batch
         said = ""
     return f"raised {type(error).__name__}: {said}" if said else f"raised {type(error).__name__}"

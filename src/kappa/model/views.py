@@ -98,17 +98,14 @@ class _ViewMeta(msgspec.StructMeta):
         if bases != (View,):
             raise declaration.wrong("inherits from another view", "derive it from View; share code as plain functions")
         spec = declaration.specify(key=key, dedupe=dedupe, options=options)
-        cls = super().__new__(
-            mcls,
-            name,
-            bases,
-            declaration.struct_namespace(spec),
-            kw_only=True,
-            gc=False,
-            array_like=True,
-            tag=STATE_FORMAT,
-            tag_field="_state_format",
-        )
+        namespace = declaration.struct_namespace(spec)
+        options = {"kw_only": True, "gc": False, "array_like": True, "tag": STATE_FORMAT, "tag_field": "_state_format"}
+        try:
+            cls = super().__new__(mcls, name, bases, namespace, **options)
+        except (TypeError, ValueError) as error:
+            raise declaration.wrong(
+                f"cannot be made a struct: {error}", "declare plain fields with defaults"
+            ) from error
         type.__setattr__(cls, "__view__", spec)
         return cls
 
