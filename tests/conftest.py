@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import signal
+
 import pytest
 from hypothesis import settings
+
+# A shell that starts a job in the background makes it ignore Ctrl-C, and its children with it; some tests press it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # A limit in milliseconds fails on a machine that is busy with something else, and says nothing about the code.
 settings.register_profile("kappa", deadline=None)

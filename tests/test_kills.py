@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Self
 
 import pytest
 
@@ -74,9 +75,13 @@ class Pipeline:
         assert code in (None, 0), code
         return code == 0
 
-    def close(self) -> None:
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        # Not SIGINT, which a shell may have told its children to ignore.
         for process in (self._ingest, self._up):
-            process.send_signal(signal.SIGINT)
+            process.terminate()
             process.wait(timeout=30)
 
 
@@ -89,14 +94,12 @@ def children(pid: int) -> list[int]:
 @pytest.mark.parametrize("seed", [1, 2])
 def test_nothing_is_lost_or_doubled_whatever_is_killed(project: Path, seed: int) -> None:
     chance = random.Random(seed)  # noqa: S311 - reproducible on purpose
-    pipeline = Pipeline(project)
     logs = SqliteLogs(project / ".kappa" / "logs")
-    with logs.open("events", partition_count=4) as log:
+    with Pipeline(project) as pipeline, logs.open("events", partition_count=4) as log:
         for share in range(1, 13):
             eventually(lambda at=share: sum(log.ends().values()) >= EVENTS * at / 14 or pipeline.ingested())
             pipeline.kill_one(chance)
         eventually(pipeline.ingested, timeout_s=120)
-    pipeline.close()
     subprocess.run([*KAPPA, "run", "--until-caught-up"], cwd=project, check=True, stdout=subprocess.DEVNULL)
 
     with App(load_settings(project, {})) as app:
