@@ -2,6 +2,7 @@
 
     KappaError
     ├── DefinitionError      an event, a view or a fold is declared wrongly
+    ├── FoldFailed           an event in a test cannot be folded
     ├── ProjectError         kappa.toml or the project's modules cannot be used
     ├── InputError           an argument or an input file cannot be used
     ├── ViewChanged          the project's code differs from the deployed version
@@ -46,6 +47,23 @@ class KappaError(Exception):
 
 class DefinitionError(KappaError):
     """An event, a view or a fold is declared wrongly. Final until the code changes."""
+
+
+class FoldFailed(KappaError):
+    """An event in a test cannot be folded; in a running pipeline it would be a dead letter with this reason.
+
+    Attributes:
+        number: Which of the events, from 1.
+        event: The event, or the JSON fields that stand for it.
+        reason: What was expected and what was found.
+    """
+
+    def __init__(self, *, number: int, event: object, reason: str) -> None:
+        super().__init__(
+            f"event {number}, {event!r}, cannot be folded: {reason}",
+            next_step="in a running pipeline this event would be a dead letter; correct the event or the view",
+        )
+        self.number, self.event, self.reason = number, event, reason
 
 
 class ProjectError(KappaError):

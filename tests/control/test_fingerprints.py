@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from kappa import Event, View, latest
+from kappa import Event, View, latest, on
 from kappa.control.fingerprints import fingerprint_parts
 
 
@@ -26,3 +27,25 @@ def parts(default: Any) -> dict[str, str]:
 def test_the_default_of_an_event_s_list_counts(one, other):
     assert parts(one) == parts(list(one))
     assert parts(one) != parts(other)
+
+
+def parts_of_colours(*names: str) -> dict[str, str]:
+    colour = Enum("Colour", {name: name for name in names}, module=__name__)
+
+    class Painted(Event):
+        k: str
+        colour: str
+
+    class Paint(View, key="k"):
+        best: colour | None = None
+
+        @on(Painted)
+        def painted(self, event):
+            self.best = event.colour
+
+    return fingerprint_parts(Paint, Path(__file__).parent)
+
+
+def test_the_members_of_an_enumeration_count():
+    assert parts_of_colours("RED", "BLUE") == parts_of_colours("RED", "BLUE")
+    assert parts_of_colours("RED", "BLUE") != parts_of_colours("RED", "GREEN")

@@ -47,18 +47,22 @@ def _fields(view: type[View]) -> Iterator[tuple[str, str]]:
     for name, hint in spec.hints.items():
         # A bundle may be imported under another name than the project's own modules.
         kind = repr(hint).replace(f"{view.__module__}.", "")
-        yield name, f"{kind} = {msgspec.json.encode(getattr(row, name)).decode()}"
+        yield name, f"{kind} = {msgspec.json.encode(getattr(row, name)).decode()}, {_schema(hint)}"
+
+
+def _schema(hint: Any) -> str:
+    """Return what values of a type look like: the members of an enumeration, the fields of a struct."""
+    return msgspec.json.encode(_without_prose(msgspec.json.schema(hint)), order="deterministic").decode()
 
 
 def _event_parts(event: type[Event], root: Path) -> dict[str, str]:
     spec = event_spec(event)
-    schema = msgspec.json.encode(_without_prose(msgspec.json.schema(event)), order="deterministic").decode()
     # The schema does not show defaults that are copied for each event: lists, structs and the like.
     fields = (field for field in msgspec.structs.fields(event) if field.default_factory is not msgspec.NODEFAULT)
     defaults = msgspec.json.encode({field.name: field.default_factory() for field in fields}).decode()
     functions = code_digests([*spec.upcasters.values(), *event_methods(event)], root, owner=event)
     return {
-        f"event {spec.name}": f"version {spec.version}: {schema}, {defaults}",
+        f"event {spec.name}": f"version {spec.version}: {_schema(event)}, {defaults}",
         **{f"code {name}": digest for name, digest in functions.items()},
     }
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any, TypeVar
 
 import msgspec
 
-from kappa.errors import KappaError
+from kappa.errors import FoldFailed
 from kappa.model.decoding import Rejected
 from kappa.model.events import EPOCH, Event, encode_event
 from kappa.model.kernel import Kernel
@@ -20,23 +20,6 @@ from kappa.model.views import View, view_spec
 V = TypeVar("V", bound=View)
 # An event, or what a producer of an older version has put into the log.
 Foldable = Event | Mapping[str, Any]
-
-
-class FoldFailed(KappaError):
-    """An event cannot be folded; in a running pipeline it would be a dead letter with this reason.
-
-    Attributes:
-        number: Which of the events, from 1.
-        event: The event.
-        reason: What was expected and what was found.
-    """
-
-    def __init__(self, *, number: int, event: Foldable, reason: str) -> None:
-        super().__init__(
-            f"event {number}, {event!r}, cannot be folded: {reason}",
-            next_step="in a running pipeline this event would be a dead letter; correct the event or the view",
-        )
-        self.number, self.event, self.reason = number, event, reason
 
 
 def event_time_us(timestamp: datetime) -> int:

@@ -6,7 +6,8 @@ they need pytest and hypothesis. No other part of the package imports this one.
 
 import sys
 
-from kappa.model.harness import FoldFailed, fold_all
+from kappa.errors import FoldFailed
+from kappa.model.harness import fold_all
 
 # So that a broken law shows its values. Other processes of a suite come here too, and do without pytest.
 if "pytest" in sys.modules:
