@@ -128,3 +128,38 @@ def test_a_worker_commits_when_memory_is_full_although_it_is_not_time(tmp_path: 
     worker(log, store, 1, 0, 1, batch=10, rows=20, commit_s=3_600.0).step()
 
     assert store.row_count(account) > 0
+
+
+class FreesSpace:
+    """Somebody who deletes files when a worker says that it waits."""
+
+    def __init__(self) -> None:
+        self.reasons: list[str] = []
+        self.make_room = lambda: None
+
+    def wait(self, seconds: float, *, reason: str = "") -> None:
+        self.reasons.append(reason)
+        self.make_room()
+
+
+def test_a_full_disk_makes_a_worker_wait_and_nothing_is_lost(tmp_path: Path) -> None:
+    accounts = [record(0, f"account {n}", n) for n in range(2_000)]
+    log = fill_log(tmp_path, accounts, partition_count=PARTITIONS, append_max=2_000)
+    expected = run_undisturbed(log, tmp_path / "undisturbed")
+    store = SqliteViews(tmp_path / "views")
+    account = table(partition_count=PARTITIONS, group_count=1)
+    store.create(account)
+    writer = store.writer(account, 0, epoch=1)
+    kernel = Kernel(Account, events=EVENTS, load=writer.get_many, rows_max=100_000, store_empty=True)
+    waiter = FreesSpace()
+    folding = FoldWorker(log, writer, kernel, pace=Pace(live_commit_s=3_600), waiter=waiter)
+    writer._connection.execute("PRAGMA max_page_count = 20")
+    waiter.make_room = lambda: writer._connection.execute("PRAGMA max_page_count = 1000000")
+
+    while folding.step():
+        pass
+    folding.commit()
+
+    assert len(waiter.reasons) == 1
+    assert "account__v1.g0.db: database or disk is full" in waiter.reasons[0]
+    assert contents(store, account) == expected
