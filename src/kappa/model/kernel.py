@@ -59,7 +59,10 @@ class Kernel:
         spec = view_spec(view)
         self._view = view
         self._key_columns = spec.key_columns
-        self._code = fold_code(view, Decoding(spec, events))
+        self._decoding = Decoding(spec, events)
+        # Written anew for the first records, which tell what comes most often.
+        self._code = fold_code(view, self._decoding)
+        self._fresh = True
         self._columns = _columns_function(view)
         self._load = load
         self._rows_max = rows_max
@@ -88,6 +91,9 @@ class Kernel:
         """
         if not batch.offsets:
             return
+        if self._fresh:
+            self._fresh = False
+            self._code = fold_code(self._view, self._decoding, batch.values)
         self._fetch(batch.keys)
         partition = batch.partition
         base = self._base.setdefault(partition, batch.offsets[0])
