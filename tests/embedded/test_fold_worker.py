@@ -33,7 +33,8 @@ def worker(
 ) -> FoldWorker:
     writer = store.writer(table(partition_count=PARTITIONS, group_count=groups), group, epoch=epoch)
     kernel = Kernel(Account, events=EVENTS, load=writer.get_many, rows_max=rows, store_empty=not writer.has_rows())
-    pace = Pace(live_commit_s=commit_s, replay_commit_s=commit_s)
+    # Turns of one batch each, so that crashes come between any two of them.
+    pace = Pace(live_commit_s=commit_s, replay_commit_s=commit_s, turn_s=0.0)
     return FoldWorker(log, writer, kernel, pace=pace, waiter=Impatient(), batch_records_max=batch)
 
 

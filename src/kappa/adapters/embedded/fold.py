@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from itertools import cycle
 
 import msgspec
 
@@ -23,17 +24,20 @@ IDLE_COMMIT_INTERVAL_S = 0.1
 
 
 class Pace(msgspec.Struct, frozen=True, kw_only=True):
-    """How often a worker commits.
+    """How often a worker commits, and turns to another partition.
 
     Attributes:
         live_commit_s: Longest time between commits near the end of the log: how old a row may be.
         replay_commit_s: The same far from the end, where nobody waits for rows and each commit writes most of them.
         replay_lag_records: What counts as far.
+        turn_s: How long a worker stays with one partition that has more to read. The rows of one partition fit into
+            the processor's caches better than those of all: a tenth of a replay's time.
     """
 
     live_commit_s: float = 1.0
     replay_commit_s: float = 10.0
     replay_lag_records: int = 200_000
+    turn_s: float = 0.5
 
 
 class FoldWorker:
@@ -59,29 +63,27 @@ class FoldWorker:
         self._batch_records_max = batch_records_max
         progress = writer.progress()
         self.positions = {partition: entry.next_offset for partition, entry in progress.items()}
+        self._rotation = cycle(self.positions)
         self._watermarks = {partition: entry.watermark_us for partition, entry in progress.items()}
         self._committed = dict(self.positions)
         self._committed_at = clock()
         self._commit_interval_s = self._choose_interval()
 
     def step(self) -> int:
-        """Read and fold one batch of each partition, commit when it is time, and return how many records were read.
+        """Take a turn at the next partition that has records, and return how many were read: 0 at the end of all.
+
+        Commits whenever it is time.
 
         Raises:
             Fenced: Another worker has taken over.
             HistoryLost: The log no longer holds what comes next.
             Stopped: While waiting for a store.
         """
-        count = 0
-        for partition in self.positions:
-            count += self._fold_one(partition)
-            if self._kernel.full:
-                self.commit()
-        idle = count == 0
-        elapsed = self._clock() - self._committed_at
-        if elapsed >= (min(IDLE_COMMIT_INTERVAL_S, self._commit_interval_s) if idle else self._commit_interval_s):
-            self.commit()
-        return count
+        for _ in range(len(self.positions)):
+            if count := self._take_turn(next(self._rotation)):
+                return count
+        self._commit_if_due(idle=True)
+        return 0
 
     def finish(self) -> None:
         """Commit what was folded."""
@@ -94,6 +96,21 @@ class FoldWorker:
             self._committed = dict(self.positions)
             self._commit_interval_s = self._choose_interval()
         self._committed_at = self._clock()
+
+    def _take_turn(self, partition: int) -> int:
+        """Fold batches of one partition for a while, or to its end."""
+        started_at, count = self._clock(), 0
+        while read := self._fold_one(partition):
+            count += read
+            self._commit_if_due(idle=False)
+            if self._clock() - started_at >= self._pace.turn_s:
+                break
+        return count
+
+    def _commit_if_due(self, *, idle: bool) -> None:
+        interval_s = min(IDLE_COMMIT_INTERVAL_S, self._commit_interval_s) if idle else self._commit_interval_s
+        if self._kernel.full or self._clock() - self._committed_at >= interval_s:
+            self.commit()
 
     def _fold_one(self, partition: int) -> int:
         batch = patiently(
