@@ -42,7 +42,8 @@ class FoldCode(msgspec.Struct, frozen=True):
         fold_batch: fold_batch(offsets, keys, values, times, rows, base, changed, new_row, dead): for each record in
             order, folds its event into `rows[key]` (made by `new_row(key)` where it is missing or None) and notes its
             offset there; keys whose row was last changed before offset `base` are appended to `changed`, so each comes
-            once; records that cannot be folded go to `dead(offset, key, value, error)`.
+            once; events at or before their row's own offset are passed over; records that cannot be folded go to
+            `dead(offset, key, value, error)`.
         file: What tracebacks call its file.
         source: Its source. A comment at the end of a line that may raise says what it works on.
     """
@@ -139,6 +140,9 @@ class _Writer:
             "row = get(key)",
             "if row is None:",
             "    row = rows[key] = new_row(key)",
+            # A seed's rows may be newer than the position that its version resumes from.
+            f"elif offset <= row.{OFFSET}:",
+            "    continue",
         ]
         seen = f"row.{SEEN}, e.event_id, time, {self.spec.dedupe_us}"
         if self.spec.dedupe_us:

@@ -76,6 +76,9 @@ class Kernel:
         # Per partition: keys changed since the last commit, and the first offset folded since.
         self._changed: dict[int, list[bytes]] = {}
         self._base: dict[int, int] = {}
+        # Rows that were loaded ahead of the batch that needed them, from a seed that is newer than its position: key ->
+        # their offset then. The loop takes such a row for one that has changed already.
+        self._ahead: dict[bytes, int] = {}
         self._dead: list[DeadLetter] = []
 
     @property
@@ -86,6 +89,9 @@ class Kernel:
     def fold(self, batch: RecordBatch) -> None:
         """Fold one batch. Records that cannot be folded become dead letters; the others of their keys go on.
 
+        An event at or before its row's own position is in the row already and passed over, so a version may start from
+        rows that are newer than the position it resumes from.
+
         Raises:
             DefinitionError: The user's code changes how the events after its own are computed.
         """
@@ -94,7 +100,7 @@ class Kernel:
         if self._fresh:
             self._fresh = False
             self._code = fold_code(self._view, self._decoding, batch.values)
-        self._fetch(batch.keys)
+        self._fetch(batch)
         partition = batch.partition
         base = self._base.setdefault(partition, batch.offsets[0])
         changed = self._changed.setdefault(partition, [])
@@ -108,6 +114,8 @@ class Kernel:
             self._code.fold_batch(*columns, self._hot, base, changed, self._new_row, dead)
             if decimal.getcontext() is not context or _settings(context) != _FRESH_SETTINGS:
                 raise _changed_context(self._view)
+        if self._ahead:
+            self._note_overtaken(batch.keys, base, changed)
 
     def take_changes(self) -> Changes:
         """Return everything that changed since the last call, to be written in one transaction.
@@ -134,17 +142,28 @@ class Kernel:
         row = self._hot.get(key)
         return None if row is None or getattr(row, OFFSET) < 0 else row
 
-    def _fetch(self, keys: Sequence[bytes | None]) -> None:
-        """Bring the rows of these keys into `hot`."""
+    def _note_overtaken(self, keys: Sequence[bytes | None], base: int, changed: list[bytes]) -> None:
+        """Note as changed the rows that were ahead and have been folded on."""
+        for key in self._ahead.keys() & set(keys):
+            if getattr(self._hot[key], OFFSET) != (loaded := self._ahead[key]):
+                del self._ahead[key]
+                if loaded >= base:
+                    changed.append(key)
+
+    def _fetch(self, batch: RecordBatch) -> None:
+        """Bring the rows of a batch's keys into `hot`."""
         if self._all_rows_in_memory and not self._cold:
             return
-        missing = [key for key in set(keys).difference(self._hot) if key is not None]
+        missing = [key for key in set(batch.keys).difference(self._hot) if key is not None]
         if self._cold:
             self._hot |= {key: self._cold.pop(key) for key in missing if key in self._cold}
             missing = [key for key in missing if key not in self._hot]
         if missing and not self._all_rows_in_memory:
             self._hot |= dict.fromkeys(missing)
-            self._hot |= {key: self._decode_state(state) for key, state in self._load(missing).items()}
+            loaded = {key: self._decode_state(state) for key, state in self._load(missing).items()}
+            first = batch.offsets[0]
+            self._ahead |= {key: at for key, row in loaded.items() if (at := getattr(row, OFFSET)) >= first}
+            self._hot |= loaded
 
     def _new_row(self, key: bytes | None) -> Any:
         if key is None:
