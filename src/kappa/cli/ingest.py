@@ -18,6 +18,8 @@ from kappa.control.ingest import IngestReport, Input, InputFormat, InputMapping,
 from kappa.errors import InputError, KappaError
 
 _TYPES_MAX = 10
+# With --rate, so long is what one transaction appends.
+_PACE_S = 0.1
 
 
 class Summary(msgspec.Struct, frozen=True):
@@ -48,6 +50,12 @@ class Summary(msgspec.Struct, frozen=True):
     metavar="NAME",
     help="Remember the position under this name. Default: the file's absolute path.",
 )
+@click.option(
+    "--rate",
+    metavar="N",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Append at most N events per second, evenly, as a live system would.",
+)
 def ingest(
     app: App,
     out: Output,
@@ -57,6 +65,7 @@ def ingest(
     event_type: str | None,
     function: str | None,
     source: str | None,
+    rate: float | None,
 ) -> None:
     """Append the events in FILE (- for standard input) to the log.
 
@@ -73,14 +82,19 @@ def ingest(
       kappa ingest events.ndjson
       kappa ingest flights.csv --map flights:to_events
       zcat events.gz | kappa ingest - --source events
+      kappa ingest december.csv --map flights:to_events --rate 500
     """
     given = _input(file, format_=format_, source=source)
+    if rate is not None:
+        given = msgspec.structs.replace(given, pieces_max=min(given.pieces_max, max(1, int(rate * _PACE_S))))
     mapping = _mapping(app, given, event_type=event_type, function=function)
     started = time.monotonic()
     with out.progress("ingesting", unit="rows" if given.format is InputFormat.PARQUET else "bytes") as progress:
         for report in app.ingest(given, mapping, standard_input=sys.stdin.buffer):
-            rate = report.appended / (time.monotonic() - started)
-            progress(report.place, total=given.size_bytes(), note=f"{rate:,.0f} events/s")
+            if rate is not None:
+                time.sleep(max(0.0, started + report.appended / rate - time.monotonic()))
+            reached = report.appended / (time.monotonic() - started)
+            progress(report.place, total=given.size_bytes(), note=f"{reached:,.0f} events/s")
     summary = Summary(report, _unknown(app, report), time.monotonic() - started)
     out.show(summary, lambda: _show(out, summary))
 

@@ -11,7 +11,7 @@ import msgspec
 
 from kappa.control.ingest.lines import read_ndjson
 from kappa.control.ingest.rows import read_csv, read_parquet
-from kappa.control.ingest.source import Block, SourceState
+from kappa.control.ingest.source import BLOCK_PIECES_MAX, Block, SourceState
 from kappa.errors import InputError
 
 
@@ -30,11 +30,13 @@ class Input(msgspec.Struct, frozen=True):
         file: An existing file, or None for standard input.
         format: How it is laid out.
         source: Its name in the log.
+        pieces_max: How many lines or rows are appended in one transaction.
     """
 
     file: Path | None
     format: InputFormat
     source: str
+    pieces_max: int = BLOCK_PIECES_MAX
 
     def size_bytes(self) -> int | None:
         """Return how long it is, or None if that is not known, or not what progress is counted in."""
@@ -52,7 +54,7 @@ class Input(msgspec.Struct, frozen=True):
             if self.format is InputFormat.PARQUET:
                 if self.file is None:
                     raise InputError("cannot read Parquet from standard input", next_step="name the file instead")
-                yield from read_parquet(self.file, state, source=self.source)
+                yield from read_parquet(self.file, state, source=self.source, pieces_max=self.pieces_max)
             elif self.file is None:
                 yield from _read_text(standard_input, self, state)
             else:
@@ -74,4 +76,4 @@ def format_of(file: Path | None) -> InputFormat:
 
 def _read_text(stream: BinaryIO, given: Input, state: SourceState) -> Iterator[Block]:
     read = read_csv if given.format is InputFormat.CSV else read_ndjson
-    return read(stream, state, source=given.source)
+    return read(stream, state, source=given.source, pieces_max=given.pieces_max)

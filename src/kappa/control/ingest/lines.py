@@ -129,7 +129,9 @@ def check_unchanged(found: SourceState, kept: SourceState, *, source: str) -> No
         )
 
 
-def read_ndjson(stream: BinaryIO, state: SourceState, *, source: str) -> Iterator[Block]:
+def read_ndjson(
+    stream: BinaryIO, state: SourceState, *, source: str, pieces_max: int = BLOCK_PIECES_MAX
+) -> Iterator[Block]:
     """Yield the lines after `state`, each a piece; blank ones are passed over.
 
     Raises:
@@ -150,7 +152,7 @@ def read_ndjson(stream: BinaryIO, state: SourceState, *, source: str) -> Iterato
             return
         if not blank:
             pieces.append(piece)
-        if len(pieces) == BLOCK_PIECES_MAX or reader.place - start >= BLOCK_BYTES:
+        if len(pieces) == pieces_max or reader.place - start >= BLOCK_BYTES:
             yield Block(pieces, reader.mark().apply(state))
             pieces, start = [], reader.place
     if reader.place > start:

@@ -21,7 +21,9 @@ from kappa.errors import InputError
 from kappa.ports.log import RECORD_BYTES_MAX
 
 
-def read_csv(stream: BinaryIO, state: SourceState, *, source: str) -> Iterator[Block]:
+def read_csv(
+    stream: BinaryIO, state: SourceState, *, source: str, pieces_max: int = BLOCK_PIECES_MAX
+) -> Iterator[Block]:
     """Yield the rows after `state`; the first row of the input names the columns.
 
     Raises:
@@ -37,7 +39,7 @@ def read_csv(stream: BinaryIO, state: SourceState, *, source: str) -> Iterator[B
             yield Block([piece], rows.reader.mark().apply(state), complete=False)
             return
         pieces.append(piece)
-        if len(pieces) == BLOCK_PIECES_MAX or rows.reader.place - start >= BLOCK_BYTES:
+        if len(pieces) == pieces_max or rows.reader.place - start >= BLOCK_BYTES:
             yield Block(pieces, rows.reader.mark().apply(state))
             pieces, start = [], rows.reader.place
     if rows.reader.place > start:
@@ -124,7 +126,7 @@ class _BadText(ValueError):
     """A line that is too long or not UTF-8."""
 
 
-def read_parquet(file: Path, state: SourceState, *, source: str) -> Iterator[Block]:
+def read_parquet(file: Path, state: SourceState, *, source: str, pieces_max: int = BLOCK_PIECES_MAX) -> Iterator[Block]:
     """Yield the rows after `state`.
 
     Raises:
@@ -149,7 +151,7 @@ def read_parquet(file: Path, state: SourceState, *, source: str) -> Iterator[Blo
             connection.execute("SET TimeZone = 'UTC'; SET preserve_insertion_order = true")
             rows = connection.execute(sql, [str(file), state.place])
             *columns, _ = (column[0] for column in rows.description or ())
-            while batch := rows.fetchmany(BLOCK_PIECES_MAX):
+            while batch := rows.fetchmany(pieces_max):
                 pieces = [_row_piece(columns, row) for row in batch]
                 end = pieces[-1].line
                 yield Block(pieces, msgspec.structs.replace(whole, place=end, line=end))
