@@ -3,6 +3,20 @@
 from kappa.model.events import Event
 from kappa.model.folds import average, count, distinct, first, latest, maximum, minimum, total
 from kappa.model.handlers import on
+from kappa.model.migrations import migrate
 from kappa.model.views import View
 
-__all__ = ["Event", "View", "average", "count", "distinct", "first", "latest", "maximum", "minimum", "on", "total"]
+__all__ = [
+    "Event",
+    "View",
+    "average",
+    "count",
+    "distinct",
+    "first",
+    "latest",
+    "maximum",
+    "migrate",
+    "minimum",
+    "on",
+    "total",
+]

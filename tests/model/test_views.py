@@ -367,7 +367,7 @@ def test_a_key_whose_type_differs_between_events_is_refused():
 
 
 def test_an_unknown_option_is_refused():
-    with refused("view Customer has no option keys", "the options of a view are key= and dedupe="):
+    with refused("view Customer has no option keys", "the options of a view are key=, dedupe= and expect="):
 
         class Customer(View, key="user_id", keys="user_id"):  # wrong
             orders: int = count(Bought)

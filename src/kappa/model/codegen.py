@@ -26,7 +26,7 @@ from kappa.model.decoding import (
 from kappa.model.events import SCHEMA_VERSION, Event, event_spec
 from kappa.model.fold_lines import FoldLines, Lines, fit_lines, fold_lines, indent
 from kappa.model.folds import hidden_fields
-from kappa.model.handlers import Handler
+from kappa.model.handlers import Handler, uses_any_field
 from kappa.model.seen import is_duplicate, remember
 from kappa.model.types import field_type, holds
 from kappa.model.values import EXACT, Rejected, settle
@@ -187,7 +187,7 @@ class _Writer:
     def _handler(self, handler: Handler, folds: dict[str, FoldLines]) -> Lines:
         """Call a handler, check what it left, and restore the row if anything raises."""
         self.names[f"handle_{handler.name}"] = handler.function
-        anything = self._does_anything(handler)
+        anything = uses_any_field(handler, self.view, self.spec.hints)
         saves, restores, folded, checks = self._guard(handler, folds, anything=anything)
         for field in self._fields_to_check(handler, anything=anything):
             subject = f"{handler.name} set `{field}`"
@@ -272,12 +272,6 @@ class _Writer:
     def _state_of(self, fold: str) -> list[str]:
         """Return the names of the fields that a fold keeps beside its column."""
         return [f"_{fold}_{part.suffix}" for part in hidden_fields(self.spec.folds[fold], self.spec.hints[fold])]
-
-    def _does_anything(self, handler: Handler) -> bool:
-        """Say whether a handler may use any field: its source does not tell, or calls methods and properties."""
-        others = (handler.row.reads | handler.row.writes.keys()) - self.spec.hints.keys()
-        constants = {name for name, value in vars(self.view).items() if not hasattr(value, "__get__")}
-        return handler.row.anything or not others <= constants
 
     def _fields_to_check(self, handler: Handler, *, anything: bool) -> list[str]:
         """Fields that a handler may leave changed: those it sets, and those it reads that can be changed in place."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import ast
 import inspect
 import textwrap
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, TypeVar
 
 import msgspec
@@ -115,6 +115,19 @@ def handler_of(name: str, value: Any) -> Handler | None:
         ) from None
     row, argument = _uses(value)
     return Handler(name, event, value, row, argument, place)
+
+
+def uses_any_field(handler: Handler, view: type, fields: Collection[str]) -> bool:
+    """Say whether a handler may use any field of its row: its source does not tell, or calls methods and properties.
+
+    Args:
+        handler: The handler.
+        view: Its view.
+        fields: The names of the view's fields.
+    """
+    others = (handler.row.reads | handler.row.writes.keys()).difference(fields)
+    constants = {name for name, value in vars(view).items() if not hasattr(value, "__get__")}
+    return handler.row.anything or not others <= constants
 
 
 def _uses(function: Any) -> tuple[Use, Use]:

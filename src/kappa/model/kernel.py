@@ -63,7 +63,7 @@ class Kernel:
         # Written anew for the first records, which tell what comes most often.
         self._code = fold_code(view, self._decoding)
         self._fresh = True
-        self._columns = _columns_function(view)
+        self._columns = columns_function(view)
         self._load = load
         self._rows_max = rows_max
         self._decode_state = msgspec.msgpack.Decoder(view).decode
@@ -137,6 +137,12 @@ class Kernel:
             self._cold, self._hot = self._hot, {}
         return changes
 
+    def forget(self) -> None:
+        """Drop all rows from memory, so that they are loaded anew: somebody else has changed them meanwhile."""
+        assert not self._changed, "changes that were not taken would be lost"
+        self._hot, self._cold, self._ahead = {}, {}, {}
+        self._all_rows_in_memory = False
+
     def row(self, key: bytes) -> Any:
         """Return the row of a key that is in memory, or None; a row is none before its first event."""
         row = self._hot.get(key)
@@ -196,7 +202,7 @@ def _key_of(change: RowChange) -> bytes:
     return change.key
 
 
-def _columns_function(view: type[View]) -> Callable[[Any], tuple[Any, ...]]:
+def columns_function(view: type[View]) -> Callable[[Any], tuple[Any, ...]]:
     """Return a generated function that takes a row's public columns, key columns first, JSON as text."""
     spec = view_spec(view)
     columns = (*spec.key_columns, *spec.columns)

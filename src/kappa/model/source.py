@@ -11,7 +11,6 @@ from __future__ import annotations
 import ast
 import builtins
 import contextlib
-import importlib
 import importlib.util
 import inspect
 import linecache
@@ -293,8 +292,12 @@ def _imports(node: ast.AST, module: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _module(name: str, importer: Mapping[str, Any]) -> Any:
+    """Import as the code of a module itself would: it may have an `__import__` of its own."""
+    names = importer.get("__builtins__", builtins)
+    import_ = names["__import__"] if isinstance(names, dict) else names.__import__
     try:
-        return importlib.import_module(importlib.util.resolve_name(name, importer.get("__package__") or ""))
+        absolute = importlib.util.resolve_name(name, importer.get("__package__") or "")
+        return import_(absolute, importer, None, ("__name__",), 0)  # of `a.b`, Python gives b only if asked for names
     except Exception:  # noqa: BLE001 - importing runs a module, which may raise anything
         return UNKNOWN
 

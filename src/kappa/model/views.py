@@ -17,10 +17,12 @@ from kappa.errors import DefinitionError
 from kappa.model.defaults import constant_default
 from kappa.model.durations import duration_us
 from kappa.model.events import Event, event_spec
+from kappa.model.expectations import flaw_of_expectations
 from kappa.model.expressions import Expression
 from kappa.model.folds import Fold, check_fold, hidden_fields, initial_value
 from kappa.model.handlers import Handler, handler_of
 from kappa.model.hints import resolve_hints
+from kappa.model.migrations import Migrator, migrators_in
 from kappa.model.places import calling_frame, place_of_field, place_of_frame
 from kappa.model.schema import Column
 from kappa.model.types import FieldType, field_type, flaw_of_type
@@ -46,6 +48,8 @@ class ViewSpec(msgspec.Struct, frozen=True):
         handlers: Event class -> handler.
         dedupe_us: How long an event id is remembered, in event time; 0 for not at all.
         place: `file:line` of the declaration, if known.
+        expect: Column, or `rows` -> what a diff with the primary should show; see `model.expectations`.
+        migrations: Former version -> what makes rows of its rows.
     """
 
     name: str
@@ -55,6 +59,8 @@ class ViewSpec(msgspec.Struct, frozen=True):
     handlers: Mapping[type[Event], Handler]
     dedupe_us: int
     place: str | None
+    expect: Mapping[str, str] = {}
+    migrations: Mapping[int, Migrator] = {}
 
     @property
     def events(self) -> tuple[type[Event], ...]:
@@ -89,6 +95,7 @@ class _ViewMeta(msgspec.StructMeta):
         *,
         key: str | tuple[str, ...] | None = None,
         dedupe: str | None = None,
+        expect: Mapping[str, str] | None = None,
         **options: Any,
     ) -> _ViewMeta:
         frame = calling_frame()
@@ -97,7 +104,7 @@ class _ViewMeta(msgspec.StructMeta):
         declaration = _Declaration(name, namespace, frame)
         if bases != (View,):
             raise declaration.wrong("inherits from another view", "derive it from View; share code as plain functions")
-        spec = declaration.specify(key=key, dedupe=dedupe, options=options)
+        spec = declaration.specify(key=key, dedupe=dedupe, expect=expect or {}, options=options)
         namespace = declaration.struct_namespace(spec)
         options = {"kw_only": True, "gc": False, "array_like": True, "tag": STATE_FORMAT, "tag_field": "_state_format"}
         try:
@@ -115,7 +122,8 @@ class View(msgspec.Struct, metaclass=_ViewMeta):
     """Base of all views. `key` names the field or fields that events are grouped by.
 
     Fields need defaults: a row begins before its first event. A field may be a fold; a name with a leading underscore
-    is state but no column. With `dedupe="10m"`, an event whose `event_id` was seen within that time is ignored.
+    is state but no column. With `dedupe="10m"`, an event whose `event_id` was seen within that time is ignored. With
+    `expect={"views": "unchanged"}`, a candidate for which that column differs is not promoted.
 
     >>> class PageView(Event):
     ...     user_id: str
@@ -129,7 +137,9 @@ class View(msgspec.Struct, metaclass=_ViewMeta):
     if TYPE_CHECKING:
         __view__: ClassVar[ViewSpec]
 
-        def __init_subclass__(cls, *, key: str | tuple[str, ...], dedupe: str | None = None) -> None: ...
+        def __init_subclass__(
+            cls, *, key: str | tuple[str, ...], dedupe: str | None = None, expect: Mapping[str, str] | None = None
+        ) -> None: ...
 
     @classmethod
     def fold(cls, events: Iterable[Event | Mapping[str, Any]]) -> Self:
@@ -173,10 +183,12 @@ class _Declaration:
         self.folds = {field: value for field, value in namespace.items() if isinstance(value, Fold)}
         self.handlers = self._handlers()
 
-    def specify(self, *, key: Any, dedupe: Any, options: dict[str, Any]) -> ViewSpec:
+    def specify(self, *, key: Any, dedupe: Any, expect: Any, options: dict[str, Any]) -> ViewSpec:
         """Check the declaration and return it as values."""
         if options:
-            raise self.wrong(f"has no option {', '.join(options)}", "the options of a view are key= and dedupe=")
+            raise self.wrong(
+                f"has no option {', '.join(options)}", "the options of a view are key=, dedupe= and expect="
+            )
         names = self._key_names(key)
         declared = resolve_hints(self.namespace, self.frame, what=f"view {self.name}")
         self._check_fields(declared, names)
@@ -188,6 +200,8 @@ class _Declaration:
             handlers=self.handlers,
             dedupe_us=self._dedupe_us(dedupe),
             place=place_of_frame(self.frame),
+            expect=expect,
+            migrations=migrators_in(self.namespace, view=self.name),
         )
         self._check_events(spec)
         hints = {name: self._key_hint(name, declared, spec.events) for name in names}
@@ -195,11 +209,14 @@ class _Declaration:
         hidden = {name: hint for name, hint, _ in self._hidden(spec)}
         self._check_names(hints)
         self._check_handlers(declared, hidden, names)
-        return msgspec.structs.replace(spec, hints=hints | hidden | {OFFSET: int})
+        spec = msgspec.structs.replace(spec, hints=hints | hidden | {OFFSET: int})
+        if (flaw := flaw_of_expectations(expect, [column.name for column in spec.columns])) is not None:
+            raise self.wrong(*flaw)
+        return spec
 
     def struct_namespace(self, spec: ViewSpec) -> dict[str, Any]:
         """Return the class body with types resolved, defaults made constant, and the state of folds added."""
-        body = dict(self.namespace)
+        body = self.namespace | {each.name: staticmethod(each.function) for each in spec.migrations.values()}
         body["__annotations__"] = {name: field_type(hint).wire for name, hint in spec.hints.items()}
         for name, hint in spec.hints.items():
             kind = field_type(hint)
