@@ -5,15 +5,21 @@
     ├── FoldFailed           an event in a test cannot be folded
     ├── ProjectError         kappa.toml or the project's modules cannot be used
     ├── InputError           an argument or an input file cannot be used
-    ├── ViewChanged          the project's code differs from the deployed version
+    ├── BundleNotFound       the code of a version is not stored
+    ├── BundleDamaged        the code of a version is not what was deployed
     ├── AlreadyRunning       another process runs this project
     ├── ViewNotFound         no deployed view has this name
+    ├── VersionNotFound      a view has no such version
     ├── QueryError           a query cannot be answered
     ├── HistoryLost          the log no longer holds the offsets wanted
     ├── SourceMoved          somebody else appended from the same source
     ├── RecordTooLarge       a record is larger than the log accepts
     ├── ReleaseMoved         somebody else changed the release
-    ├── VersionInUse         a version's number is taken, or the version is primary
+    ├── VersionInUse         a version's number is taken, or the version is needed
+    ├── ReleaseRefused       a promotion, shift or rollback would not be safe
+    ├── PlanStale            the project has changed since a plan was made
+    ├── PlanNotFound         there is no such plan
+    ├── SeedRefused          a seed cannot be made of another version's rows
     ├── Fenced               a newer worker has taken over
     ├── WorkerFailed         a worker cannot run, and a restart would not help
     └── StoreUnavailable     a log or store could not do its work now
@@ -74,20 +80,34 @@ class InputError(KappaError):
     """An argument or an input file cannot be used. A bad record in a good file is a dead letter instead."""
 
 
-class ViewChanged(KappaError):
-    """The project's code for a view differs from what is deployed.
+class BundleNotFound(KappaError):
+    """The bundle of a version is not stored.
 
     Attributes:
-        view: The view's name.
-        version: The deployed version.
+        bundle: Its id.
     """
 
-    def __init__(self, *, view: str, version: int) -> None:
+    def __init__(self, *, bundle: str) -> None:
         super().__init__(
-            f"view '{view}' has changed since v{version} was deployed",
-            next_step=f"replay the log into v{version + 1} and switch to it: kappa run --rebuild",
+            f"bundle {bundle[:12]} is not stored", next_step="deploy the code anew: kappa plan, then kappa apply"
         )
-        self.view, self.version = view, version
+        self.bundle = bundle
+
+
+class BundleDamaged(KappaError):
+    """The code of a version is no longer what was deployed. Final: the version can be read, but not run.
+
+    Attributes:
+        bundle: The id of its bundle.
+        reason: What is wrong with it.
+    """
+
+    def __init__(self, *, bundle: str, reason: str) -> None:
+        super().__init__(
+            f"bundle {bundle[:12]} is damaged: {reason}",
+            next_step="restore it from a backup, or deploy the code anew: kappa plan, then kappa apply",
+        )
+        self.bundle, self.reason = bundle, reason
 
 
 class AlreadyRunning(KappaError):
@@ -121,6 +141,19 @@ class ViewNotFound(KappaError):
             next_step=f"choose one of: {', '.join(known)}" if known else "deploy the project's views: kappa up",
         )
         self.view, self.known = view, known
+
+
+class VersionNotFound(KappaError):
+    """A deployed view has no version of this number, or it was retired.
+
+    Attributes:
+        view: The view's name.
+        version: The version asked for.
+    """
+
+    def __init__(self, *, view: str, version: int, reason: str = "does not exist") -> None:
+        super().__init__(f"{view} v{version} {reason}", next_step=f"choose one of those in: kappa versions {view}")
+        self.view, self.version = view, version
 
 
 class QueryError(KappaError):
@@ -178,18 +211,19 @@ class ReleaseMoved(KappaError):
     Attributes:
         expected: The revision that the caller had read.
         found: The revision that is current.
+        by: Who did what meanwhile, as far as it is known.
     """
 
-    def __init__(self, *, expected: int, found: int) -> None:
+    def __init__(self, *, expected: int, found: int, by: str = "somebody else changed it") -> None:
         super().__init__(
-            f"the release is at revision {found}, not {expected}: somebody else changed it",
-            next_step="look at `kappa status`, then run the command again",
+            f"the release is at revision {found}, not {expected}: {by}",
+            next_step="look at `kappa history` and `kappa versions`, then decide again",
         )
-        self.expected, self.found = expected, found
+        self.expected, self.found, self.by = expected, found, by
 
 
 class VersionInUse(KappaError):
-    """A version number is taken by other code or leaves a gap, or the version is primary and cannot be retired.
+    """A version number is taken or leaves a gap, or a version that is needed would be retired, or the reverse.
 
     Unlike `ReleaseMoved`, the release itself did not change under the caller.
 
@@ -201,6 +235,51 @@ class VersionInUse(KappaError):
     def __init__(self, *, view: str, version: int, reason: str) -> None:
         super().__init__(f"{view} v{version} {reason}", next_step="look at `kappa status`, then run the command again")
         self.view, self.version = view, version
+
+
+class ReleaseRefused(KappaError):
+    """A promotion, a shift or a rollback would show readers what nobody has checked. Unlike `ReleaseMoved`, the release
+    is what the caller saw.
+
+    Attributes:
+        view: The view's name.
+        version: The version that readers would see.
+        reason: Why not.
+    """
+
+    def __init__(self, *, view: str, version: int, reason: str, next_step: str) -> None:
+        super().__init__(f"{view} v{version} {reason}", next_step=next_step)
+        self.view, self.version, self.reason = view, version, reason
+
+
+class PlanStale(KappaError):
+    """The project or its release has changed since a plan was made, so its steps may no longer be right.
+
+    Attributes:
+        plan: The plan's number.
+        reason: What has changed.
+    """
+
+    def __init__(self, *, plan: int, reason: str, next_step: str = "make a new one: kappa plan") -> None:
+        super().__init__(f"plan {plan} is stale: {reason}", next_step=next_step)
+        self.plan, self.reason = plan, reason
+
+
+class PlanNotFound(KappaError):
+    """There is no plan of this number, or none to apply."""
+
+
+class SeedRefused(KappaError):
+    """A version cannot start from another version's rows: they cannot be corrected or brought into its shape.
+
+    Attributes:
+        view: The view's name.
+        reason: Why not.
+    """
+
+    def __init__(self, *, view: str, reason: str, next_step: str = "replay it in full: kappa plan") -> None:
+        super().__init__(f"cannot make a seed for {view}: {reason}", next_step=next_step)
+        self.view, self.reason = view, reason
 
 
 class Fenced(KappaError):

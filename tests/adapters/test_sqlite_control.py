@@ -3,6 +3,7 @@
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 
 from kappa.adapters.sqlite.control import SqliteControl
 from kappa.errors import StorageFull, StoreUnavailable
-from kappa.ports.control import RejectedInput
+from kappa.ports import RejectedInput, Release, RunReport
 from kappa.testing.control_conformance import ControlStoreConformance
 
 
@@ -37,6 +38,42 @@ def test_a_full_disk_takes_nothing_and_work_goes_on_when_there_is_room(
     assert control.rejected_count() == 0
     control.reject(inputs)
     assert control.rejected_count() == 100
+
+
+def test_a_reader_never_waits_for_a_writer(control: SqliteControl, tmp_path: Path):
+    with closing(SqliteControl(tmp_path / "control.db")) as other, other._transaction() as writing:
+        writing.execute("UPDATE release SET document = '{}'")
+
+        assert (control.release(), control.versions(), control.last_report()) == (Release(0, {}), [], None)
+
+
+def test_only_a_report_may_be_lost_with_the_power(control: SqliteControl):
+    """In synchronous mode 2, FULL, a commit is on disk when it returns."""
+    report = RunReport(1, datetime(2026, 3, 1, tzinfo=UTC), [])
+    modes = []
+
+    def note_mode(sql: str) -> None:
+        if sql.startswith(("INSERT", "DELETE")):
+            modes.append((sql.split(maxsplit=1)[0], control._connection.execute("PRAGMA synchronous").fetchone()[0]))
+
+    control._connection.set_trace_callback(note_mode)
+    control.report(report)
+    control.delete_plan(1)
+
+    assert modes == [("INSERT", 1), ("DELETE", 2)]
+
+
+@pytest.mark.parametrize("found", [0, 3])
+def test_a_file_of_another_format_is_refused(tmp_path: Path, found: int):
+    file = tmp_path / "control.db"
+    SqliteControl(file).close()
+    with closing(sqlite3.connect(file)) as connection:
+        connection.execute(f"PRAGMA user_version = {found}")
+
+    with pytest.raises(StoreUnavailable, match=f"its format is {found}, and this release of kappa reads") as refusal:
+        SqliteControl(file)
+
+    assert (refusal.value.store, refusal.value.retryable) == (str(file), False)
 
 
 def test_a_file_that_is_no_database_is_named(tmp_path):

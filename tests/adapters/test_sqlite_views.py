@@ -13,6 +13,7 @@ from kappa.adapters.sqlite.stored_table import stored_table
 from kappa.adapters.sqlite.views import _ROW_COUNT, SqliteViews
 from kappa.errors import QueryError, StorageFull, StoreUnavailable
 from kappa.model.records import Changes, DeadLetter, Progress
+from kappa.testing.processes import ROUNDS, commit_rounds, run_and_kill
 from kappa.testing.view_laws import GROUPED, ROUTES, TYPES, USERS, ask, commit, user
 from kappa.testing.views_conformance import ViewStoreConformance
 
@@ -165,13 +166,81 @@ def test_a_query_for_one_key_looks_it_up_in_each_group(views):
 
 
 @pytest.mark.parametrize("table", [USERS, ROUTES, TYPES])
-def test_states_are_looked_up_by_index(views, table):
+@pytest.mark.parametrize("statement", ["select_states", "select_wanted"])
+def test_keys_are_looked_up_by_index(views, table, statement):
     views.create(table)
+    sql = getattr(stored_table(table), statement)
 
     with views.writer(table, 0, epoch=1) as writer:
-        plan = writer._connection.execute(f"EXPLAIN QUERY PLAN {stored_table(table).select_states}", ("[]",)).fetchall()
+        plan = writer._connection.execute(f"EXPLAIN QUERY PLAN {sql}", ("[]",)).fetchall()
 
     assert [step for *_, step in plan if "rows" in step and "autoindex" not in step] == []
+
+
+def test_rows_of_a_thousand_keys_take_one_statement_for_each_group(views):
+    views.create(GROUPED)
+    keys = [b"user-%d" % n for n in range(1_000)]
+    views.get_many(GROUPED, keys)
+    statements = []
+    for _, reader in views._readers.values():
+        reader.set_trace_callback(statements.append)
+
+    views.get_many(GROUPED, keys)
+
+    assert len(statements) == GROUPED.group_count
+
+
+def test_a_snapshot_is_of_one_moment(views, tmp_path):
+    """The port allows less: rows that are newer than the progress."""
+    views.create(ROUNDS)
+    seen = []
+
+    def seen_enough():
+        for _ in range(50):
+            with views.snapshot(ROUNDS, 0) as snapshot:
+                rounds = {row.columns[1] for row in snapshot.rows}
+                seen.append((snapshot.progress[0].next_offset, rounds, len(list(snapshot.dead_letters))))
+        return len({progress for progress, *_ in seen}) > 100
+
+    run_and_kill(partial(commit_rounds, rounds=1_000_000_000), partial(SqliteViews, tmp_path), when=seen_enough)
+
+    assert [each for each in seen if each[0] > 0 and each != (each[0], {each[0]}, each[0])] == []
+
+
+def test_a_writer_of_a_table_that_was_created_anew_leaves_it_alone(views, tmp_path):
+    """Two that make one seed: the second drops what the first still writes. SQLite could delete the new file's log."""
+    stale = views.writer(USERS, 0, epoch=1)
+    stale.commit(Changes([user("ana", 1)]), {})
+    with closing(SqliteViews(tmp_path)) as other:
+        other.drop(USERS)
+        other.create(USERS)
+        with other.writer(USERS, 0, epoch=2) as writer:
+            writer.commit(Changes([user("ben", 2)]), {})
+
+            stale.commit(Changes([user("eva", 3)]), {})
+            stale.close()
+
+    assert [row.columns[0] for row in views.scan(USERS)] == ["ben"]
+
+
+def test_an_error_of_whoever_reads_a_snapshot_is_not_the_store_s(views):
+    with pytest.raises(FileNotFoundError, match="elsewhere"), views.snapshot(USERS, 0):
+        Path("elsewhere").read_text()
+
+
+def test_a_file_that_is_damaged_further_on_is_named_while_it_is_read(views: SqliteViews, tmp_path: Path):
+    commit(views, USERS, *(user(f"user-{n:04}", n) for n in range(5_000)))
+    views.close()
+    file = tmp_path / "users__v1.g0.db"
+    content = file.read_bytes()
+    file.write_bytes(content[: len(content) // 2] + b"\xa5" * (len(content) // 2))
+
+    with views.snapshot(USERS, 0) as snapshot:
+        assert next(snapshot.rows).offset == 0
+        with pytest.raises(StoreUnavailable, match="malformed") as refusal:
+            list(snapshot.rows)
+
+    assert refusal.value.store == str(file)
 
 
 def test_rows_are_counted_over_indexes(views):

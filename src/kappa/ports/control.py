@@ -1,42 +1,16 @@
-"""The control store: which versions exist, which one is primary, who may write, and what could not be ingested."""
+"""The control store: versions and their code, the release, plans, history, who may write, and what was not ingested."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from datetime import datetime
+from collections.abc import Sequence
 from typing import Protocol
 
 import msgspec
 
-from kappa.model.schema import ViewTable
-
-
-class Version(msgspec.Struct, frozen=True):
-    """A deployed version of a view.
-
-    Attributes:
-        table: Its table, which carries view name, version number, log and groups.
-        fingerprint: Of the code that folds it; equal fingerprints give equal rows.
-        created_at: When it was deployed, aware UTC.
-        retired_at: When it was retired, or None.
-    """
-
-    table: ViewTable
-    fingerprint: str
-    created_at: datetime
-    retired_at: datetime | None = None
-
-
-class Release(msgspec.Struct, frozen=True):
-    """Which version of each view is primary.
-
-    Attributes:
-        revision: Rises by one with each change; 0 before the first.
-        primaries: View name -> version number.
-    """
-
-    revision: int
-    primaries: Mapping[str, int]
+from kappa.ports.engine import RunReport
+from kappa.ports.plans import PlanStore
+from kappa.ports.release import ReleaseStore
+from kappa.ports.versions import VersionStore
 
 
 class RejectedInput(msgspec.Struct, frozen=True):
@@ -59,42 +33,8 @@ class RejectedInput(msgspec.Struct, frozen=True):
     reason: str
 
 
-class ControlStore(Protocol):
-    """Small, strongly consistent state of a project. Every method is one transaction."""
-
-    def deploy(self, table: ViewTable, *, fingerprint: str) -> Version:
-        """Record a version. `table.version` must be one more than the view's last (1 for the first).
-
-        Deploying the same version with the same fingerprint again returns the recorded one.
-
-        Raises:
-            VersionInUse: The version number is taken by other code, or leaves a gap.
-        """
-
-    def versions(self, view: str | None = None) -> Sequence[Version]:
-        """Return versions by view and number, of one view if given, retired ones too."""
-
-    def retire(self, view: str, version: int) -> None:
-        """Mark a version as retired. Idempotent.
-
-        Raises:
-            VersionInUse: The version is primary.
-        """
-
-    def release(self) -> Release:
-        """Return the current release."""
-
-    def promote(self, primaries: Mapping[str, int], *, expected_revision: int) -> Release:
-        """Make these versions primary, all in one step, and return the new release. Other views keep theirs.
-
-        All of them must be deployed and not retired.
-
-        Raises:
-            ReleaseMoved: The current revision is not `expected_revision`. Nothing changed.
-        """
-
-    def next_epoch(self, table: ViewTable, group: int) -> int:
-        """Return a number greater than every one returned before for this version and group; the first is 1."""
+class RejectedStore(Protocol):
+    """What could not be ingested. Every method is one transaction."""
 
     def reject(self, inputs: Sequence[RejectedInput]) -> None:
         """Record rejected input. An entry whose source and place are already there is replaced."""
@@ -109,6 +49,16 @@ class ControlStore(Protocol):
 
     def accept(self, source: str, place: int) -> None:
         """Forget one rejected input, because it has been ingested after all. Idempotent."""
+
+
+class ControlStore(VersionStore, ReleaseStore, PlanStore, RejectedStore, Protocol):
+    """Small, strongly consistent state of a project: all of the above in one store."""
+
+    def report(self, report: RunReport) -> None:
+        """Replace the report on the running versions."""
+
+    def last_report(self) -> RunReport | None:
+        """Return the last report, or None if there never was one. Its age says whether anything runs."""
 
     def close(self) -> None:
         """Release files and connections. Idempotent."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Any, Protocol, Self
 
@@ -32,6 +33,20 @@ class DeadLetterEntry(msgspec.Struct, frozen=True, gc=False):
     value: bytes
     reason: str
     event_time_us: int
+
+
+class Snapshot(msgspec.Struct, frozen=True):
+    """A partition group of a version, all of one moment.
+
+    Attributes:
+        progress: Of each partition of the group; the rows hold every event before it.
+        rows: All rows, in no particular order, to be read once.
+        dead_letters: All dead letters, ordered by partition and offset, to be read once, before or after the rows.
+    """
+
+    progress: Mapping[int, Progress]
+    rows: Iterator[StoredRow]
+    dead_letters: Iterator[DeadLetterEntry]
 
 
 class QueryResult(msgspec.Struct, frozen=True):
@@ -98,6 +113,16 @@ class ViewStore(Protocol):
 
     def get(self, table: ViewTable, key: bytes) -> StoredRow | None:
         """Return the row of one record key, or None."""
+
+    def get_many(self, table: ViewTable, keys: Sequence[bytes]) -> Mapping[bytes, StoredRow]:
+        """Return the rows of those record keys that have one. `keys` may be empty and of any number."""
+
+    def snapshot(self, table: ViewTable, group: int) -> AbstractContextManager[Snapshot]:
+        """Give everything that a group holds, as it was committed at one moment, while the block runs.
+
+        A snapshot that is fuzzy is legal too: rows newer than its progress, with the dead letters up to them. The
+        kernel passes over events that a row already holds. It never is older.
+        """
 
     def scan(self, table: ViewTable) -> Iterator[StoredRow]:
         """Yield all rows in one consistent state per partition group, in no particular order.

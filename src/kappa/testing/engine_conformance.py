@@ -4,6 +4,7 @@ undisturbed kernel.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -34,8 +35,11 @@ class EngineWorld(Protocol):
     def kill_workers(self) -> int:
         """Kill every process that folds the version with SIGKILL, and return how many there were."""
 
-    def break_code(self) -> None:
-        """Change the project so that its code is no longer the version's."""
+    def remove_working_tree(self) -> None:
+        """Delete the project's settings and code, as somebody does who checks out another branch."""
+
+    def damage_bundle(self) -> None:
+        """Alter the code that is stored for the version."""
 
     def fence(self) -> None:
         """Take over every partition group, as a newer worker would."""
@@ -108,7 +112,7 @@ class EngineConformance(Conformance):
 
     def test_a_fenced_worker_writes_nothing_and_is_not_restarted(self, world: EngineWorld) -> None:
         world.engine.start(world.version)
-        eventually(lambda: all(worker.positions for worker in world.engine.poll()), what="every worker at work")
+        wait_until_working(world)
         world.fence()
 
         world.log.append(deposits(0, 500))
@@ -117,14 +121,60 @@ class EngineConformance(Conformance):
         assert all("epoch" in worker.detail for worker in workers)
         assert world.store.row_count(world.version.table) == 0
 
-    def test_changed_code_does_not_fold_for_a_deployed_version(self, world: EngineWorld) -> None:
+    def test_a_version_runs_its_own_code_whatever_becomes_of_the_working_tree(self, world: EngineWorld) -> None:
         world.log.append(deposits(0, 500))
-        world.break_code()
+        world.remove_working_tree()
 
         world.engine.start(world.version)
 
-        assert all("changed since v1" in worker.detail for worker in wait_until_failed(world))
+        wait_until_caught_up(world)
+        assert_as_undisturbed(world)
+
+    def test_damaged_code_does_not_fold(self, world: EngineWorld) -> None:
+        world.log.append(deposits(0, 500))
+        world.damage_bundle()
+
+        world.engine.start(world.version)
+
+        assert all("damaged" in worker.detail for worker in wait_until_failed(world))
         assert world.store.row_count(world.version.table) == 0
+
+    def test_a_throttled_version_is_slower_and_loses_nothing(self, world: EngineWorld) -> None:
+        world.engine.start(world.version)
+        wait_until_working(world)
+        full_speed_s = fold_more(world, 0, 10_000)
+
+        world.engine.throttle(world.version, 1 / 20)
+
+        assert fold_more(world, 10_000, 20_000) > 2 * full_speed_s
+        assert_as_undisturbed(world)
+
+    def test_a_throttled_worker_that_is_restarted_stays_throttled(self, world: EngineWorld) -> None:
+        world.engine.start(world.version)
+        wait_until_working(world)
+        full_speed_s = fold_more(world, 0, 10_000)
+        world.engine.throttle(world.version, 1 / 20)
+
+        world.kill_workers()
+        eventually(lambda: all(worker.restarts for worker in world.engine.poll()), what="every worker restarted")
+        wait_until_working(world)
+
+        assert fold_more(world, 10_000, 20_000) > 2 * full_speed_s
+
+    def test_a_version_that_is_not_throttled_any_more_is_free_at_once(self, world: EngineWorld) -> None:
+        world.engine.start(world.version)
+        wait_until_working(world)
+        world.engine.throttle(world.version, 1 / 10_000)
+        world.log.append(deposits(0, 10_000))
+        eventually(
+            lambda: any(sum(worker.positions.values()) for worker in world.engine.poll()),
+            what="it has worked, and rests for minutes",
+        )
+
+        world.engine.throttle(world.version, 1.0)
+
+        wait_until_caught_up(world)
+        assert_as_undisturbed(world)
 
 
 def position(world: EngineWorld) -> int:
@@ -142,6 +192,19 @@ def wait_until_caught_up(world: EngineWorld) -> None:
         return lag({partition: entry.next_offset for partition, entry in progress.items()}, world.log.ends()) == 0
 
     eventually(caught_up, timeout_s=60.0, what="the version has caught up")
+
+
+def wait_until_working(world: EngineWorld) -> None:
+    """Poll the engine until every worker has said where it is."""
+    eventually(lambda: all(worker.positions for worker in world.engine.poll()), what="every worker at work")
+
+
+def fold_more(world: EngineWorld, start: int, end: int) -> float:
+    """Append records and return how many seconds it takes to fold them."""
+    world.log.append(deposits(start, end))
+    began = time.monotonic()
+    wait_until_caught_up(world)
+    return time.monotonic() - began
 
 
 def wait_until_failed(world: EngineWorld) -> Sequence[WorkerHealth]:

@@ -11,6 +11,7 @@ import signal
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import closing
+from itertools import count
 from typing import Any
 
 from kappa.errors import KappaError, ReleaseMoved, SourceMoved
@@ -18,7 +19,10 @@ from kappa.model.records import Changes, DeadLetter, NewRecord, Progress, RowCha
 from kappa.model.schema import Column, ColumnType, ViewTable
 from kappa.ports.control import ControlStore
 from kappa.ports.log import Log, Logs
+from kappa.ports.release import Release
+from kappa.ports.versions import BundleEntry
 from kappa.ports.views import ViewStore
+from kappa.testing.deployments import USERS, deployment, entry
 from kappa.testing.eventually import eventually
 
 _SPAWN = multiprocessing.get_context("spawn")
@@ -99,30 +103,53 @@ def commit_rounds(open_views: Callable[[], ViewStore], *, rounds: int) -> None:
             writer.commit(Changes(rows, [letter]), {0: Progress(number, number)})
 
 
-def promote_often(open_control: Callable[[], ControlStore], view: str, *, times: int) -> int:
-    """Read the release and promote a view's version 1, again and again; return how often it was accepted."""
-    accepted = 0
+def change_release_often(open_control: Callable[[], ControlStore], name: str, *, times: int) -> list[int]:
+    """Read the release and make the next one, again and again; return the revisions that were accepted."""
+    won = []
     with closing(open_control()) as control:
-        for _ in range(times):
+        for number in range(times):
+            revision = control.release().revision
+            release = Release(revision + 1, {"users": 1, "cities": 1})
             try:
-                control.promote({view: 1}, expected_revision=control.release().revision)
-                accepted += 1
+                control.change_release(release, expected_revision=revision, entry=entry(f"{name} {number}"))
             except ReleaseMoved:
-                pass
-    return accepted
+                continue
+            won.append(revision + 1)
+    return won
+
+
+def switch_both_views(open_control: Callable[[], ControlStore]) -> None:
+    """Promote versions 2 and 1 of `users` and `cities` in turn, both views at once, until killed."""
+    with closing(open_control()) as control:
+        for revision in count(1):
+            version = revision % 2 + 1
+            release = Release(revision, {"users": version, "cities": version})
+            control.change_release(release, expected_revision=revision - 1, entry=entry(str(revision)))
 
 
 def take_epochs(open_control: Callable[[], ControlStore], *, times: int) -> list[int]:
     """Take epochs of one group and return them in order."""
     with closing(open_control()) as control:
-        return [control.next_epoch(ROUNDS, 0) for _ in range(times)]
+        return [control.next_epoch(USERS, 0) for _ in range(times)]
 
 
 def deploy(open_control: Callable[[], ControlStore], fingerprint: str) -> bool:
     """Deploy version 1 and say whether that was accepted."""
     with closing(open_control()) as control:
         try:
-            control.deploy(ROUNDS, fingerprint=fingerprint)
+            control.deploy(deployment(fingerprint=fingerprint))
         except KappaError:
             return False
         return True
+
+
+def store_bundle(open_control: Callable[[], ControlStore], content: bytes) -> BundleEntry:
+    """Store a bundle and return what the store says about it."""
+    with closing(open_control()) as control:
+        return control.store_bundle(content)
+
+
+def add_plans(open_control: Callable[[], ControlStore], actor: str, *, times: int) -> list[int]:
+    """Add plans and return their numbers in order."""
+    with closing(open_control()) as control:
+        return [control.add_plan(b"{}", actor=actor).number for _ in range(times)]

@@ -87,8 +87,9 @@ class ViewValueLaws(ViewLaws):
 
         with views.writer(table, 0, epoch=1) as writer:
             assert writer.get_many([row.key for row in rows]) == {row.key: row.state for row in rows}
-        for row in rows:
-            assert views.get(table, row.key) == StoredRow(row.columns or (), row.state or b"", 0, 1, 0, None)
+        expected = {row.key: StoredRow(row.columns or (), row.state or b"", 0, 1, 0, None) for row in rows}
+        assert views.get_many(table, [*reversed(expected)]) == expected
+        assert {key: views.get(table, key) for key in expected} == expected
 
     @pytest.mark.parametrize(
         ("table", "key"),
@@ -107,5 +108,6 @@ class ViewValueLaws(ViewLaws):
         commit(views, NUMBERED, RowChange(b"7", (7, 1), b"s", 0, 1))
         commit(views, ROUTES, RowChange(b'["UA",3]', ("UA", 3, 1), b"s", 0, 1))
 
+        assert (views.get(table, key), views.get_many(table, [key])) == (None, {})
         with views.writer(table, 0, epoch=1) as writer:
-            assert (views.get(table, key), writer.get_many([key])) == (None, {})
+            assert writer.get_many([key]) == {}

@@ -31,10 +31,11 @@ from kappa.testing.view_laws import (
     user,
 )
 from kappa.testing.view_query_laws import ViewQueryLaws
+from kappa.testing.view_reading_laws import ViewReadingLaws
 from kappa.testing.view_values_laws import ViewValueLaws
 
 
-class ViewStoreConformance(ViewValueLaws, ViewQueryLaws):
+class ViewStoreConformance(ViewValueLaws, ViewReadingLaws, ViewQueryLaws):
     """Laws of a view store. An adapter gives the fixture `open_views`: a picklable function that opens one store.
 
     Picklable, because some laws hold between processes: `functools.partial(SqliteViews, tmp_path)`.

@@ -38,8 +38,10 @@ _NEXT_STEPS = {
 }
 
 
-def create(file: Path, schema: str, *, page_bytes: int = 4096) -> None:
+def create(file: Path, schema: str, *, page_bytes: int = 4096, schema_format: int = 0) -> None:
     """Create a database with a schema, unless there is one already. Safe if several processes do it at once.
+
+    The number of the schema's format is kept in the file, for `connect` to check.
 
     It is built beside its place and linked into it, because two processes that switch an empty file to
     write-ahead logging at the same time fail with "database is locked", whatever the busy timeout.
@@ -53,7 +55,7 @@ def create(file: Path, schema: str, *, page_bytes: int = 4096) -> None:
             with closing(sqlite3.connect(draft, isolation_level=None)) as connection:
                 connection.execute("PRAGMA synchronous = OFF")
                 connection.execute(f"PRAGMA page_size = {page_bytes}")
-                connection.executescript(f"BEGIN; {schema}; COMMIT")
+                connection.executescript(f"BEGIN; {schema}; PRAGMA user_version = {schema_format}; COMMIT")
                 # Not before: the schema would lie in a write-ahead log, which a full disk keeps out of the file.
                 connection.execute("PRAGMA journal_mode = WAL")
             # Nobody uses the draft, so it is enough to have it on disk once, before it gets its name.
@@ -63,21 +65,34 @@ def create(file: Path, schema: str, *, page_bytes: int = 4096) -> None:
                 os.link(draft, file)
 
 
-def connect(file: Path, *, read_only: bool = False) -> sqlite3.Connection:
+def connect(file: Path, *, read_only: bool = False, schema_format: int = 0) -> sqlite3.Connection:
     """Open a database that exists. Transactions are explicit; a commit is on disk when it returns.
 
     Raises:
-        StoreUnavailable: There is no such file, or it is no database.
+        StoreUnavailable: There is no such file, it is no database, or its schema has another format. The last two
+            are final.
     """
     with sqlite_errors(file):
         connection = _open(uri(file, read_only=read_only))
         try:
             connection.execute("PRAGMA synchronous = FULL")
-            connection.execute("SELECT 1 FROM sqlite_schema LIMIT 1")  # a file that is no database shows now
+            _check_format(connection, file, schema_format)  # a file that is no database shows now
         except BaseException:
             connection.close()
             raise
         return connection
+
+
+def _check_format(connection: sqlite3.Connection, file: Path, expected: int) -> None:
+    (found,) = connection.execute("PRAGMA user_version").fetchone()
+    if found != expected:
+        error = StoreUnavailable(
+            store=str(file),
+            cause=f"its format is {found}, and this release of kappa reads format {expected}",
+            next_step="use the release of kappa that wrote it, or move its folder away and ingest the events anew",
+        )
+        error.retryable = False
+        raise error
 
 
 def connect_to_nothing() -> sqlite3.Connection:

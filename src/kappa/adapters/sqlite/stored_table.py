@@ -6,7 +6,7 @@ an older row that arrives after the deletion meets a greater position and cannot
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from functools import lru_cache
@@ -14,7 +14,8 @@ from typing import Any
 
 import msgspec
 
-from kappa.model.records import RowChange
+from kappa.model.partitioning import group_partitions
+from kappa.model.records import Progress, RowChange
 from kappa.model.schema import BadKey, Column, ColumnType, ViewTable, decode_key
 from kappa.ports.views import StoredRow
 
@@ -42,6 +43,8 @@ _SCHEMA_BESIDE_ROWS = """
     CREATE TABLE writer (epoch INTEGER NOT NULL);
     INSERT INTO writer VALUES (0)
 """
+
+SELECT_PROGRESS = "SELECT partition, next_offset, watermark_us FROM progress"
 
 _INTEGERS = range(-(2**63), 2**63)  # what SQLite can hold
 
@@ -94,6 +97,7 @@ class StoredTable:
         select_rows: All rows, as `row` takes them.
         select_row: The row of one key, whose values are the parameters.
         select_states: (place, state) of the keys in a JSON array that `wanted` makes.
+        select_wanted: (place, then as `select_rows`) of those keys.
         relation: The columns that a query sees, as identifiers.
     """
 
@@ -108,7 +112,8 @@ class StoredTable:
         selected = ", ".join([*names, _OWN_COLUMNS])
         self.select_rows = f"SELECT {selected} FROM rows WHERE _state IS NOT NULL"  # noqa: S608 - quoted
         self.select_row = f"{self.select_rows} AND {' AND '.join(f'{name} = ?' for name in key)}"
-        self.select_states = _select_states(key)
+        self.select_states = _select_wanted(key, ["_state"])
+        self.select_wanted = _select_wanted(key, [*names, *_OWN_COLUMNS.split(", ")])
         self._to_sqlite = _conversions(columns, _TO_SQLITE)
         self._from_sqlite = _conversions(columns, _FROM_SQLITE)
         self._column_count = len(columns)
@@ -150,7 +155,7 @@ class StoredTable:
         return None if any(isinstance(value, int) and value not in _INTEGERS for value in values) else values
 
     def wanted(self, keys: Sequence[bytes]) -> str | None:
-        """Return the parameter of `select_states`, or None if SQLite cannot take these keys that way."""
+        """Return the parameter of `select_states` or `select_wanted`, or None if SQLite cannot take these keys so."""
         values: list[Any]
         if self._text_key:
             try:
@@ -164,6 +169,16 @@ class StoredTable:
         text = msgspec.json.encode(values).decode()
         # SQLite ends a JSON string at its first NUL character.
         return None if "\\u0000" in text else text
+
+
+def progress_of(table: ViewTable, group: int | None, committed: Iterable[tuple[int, int, int]]) -> dict[int, Progress]:
+    """Return the progress of each partition of a group, or of all groups, from what `SELECT_PROGRESS` found."""
+    partitions: Iterable[int] = range(table.partition_count)
+    if group is not None:
+        partitions = group_partitions(group, group_count=table.group_count, partition_count=table.partition_count)
+    return dict.fromkeys(partitions, Progress()) | {
+        partition: Progress(next_offset, watermark_us) for partition, next_offset, watermark_us in committed
+    }
 
 
 @lru_cache(maxsize=256)
@@ -195,15 +210,16 @@ def _upsert(names: Sequence[str], key: Sequence[str]) -> str:
     """  # noqa: S608 - every name is quoted
 
 
-def _select_states(key: Sequence[str]) -> str:
+def _select_wanted(key: Sequence[str], selected: Sequence[str]) -> str:
     # One JSON array is as fast as any list of parameters for 100,000 keys, and ten times as fast for one.
     # `wanted.key` is the place in the array; CROSS JOIN makes SQLite look up each wanted key and not scan the rows.
     if len(key) == 1:
         matches = f"rows.{key[0]} = wanted.value"
     else:
         matches = " AND ".join(f"rows.{name} = json_extract(wanted.value, '$[{at}]')" for at, name in enumerate(key))
+    columns = ", ".join(f"rows.{name}" for name in selected)
     return f"""
-        SELECT wanted.key, rows._state FROM json_each(?) AS wanted CROSS JOIN rows ON {matches}
+        SELECT wanted.key, {columns} FROM json_each(?) AS wanted CROSS JOIN rows ON {matches}
         WHERE rows._state IS NOT NULL
     """  # noqa: S608 - every name is quoted
 

@@ -11,9 +11,8 @@ from types import TracebackType
 from typing import Self
 
 from kappa.adapters.sqlite.connection import connect, sqlite_errors, transaction
-from kappa.adapters.sqlite.stored_table import stored_table
+from kappa.adapters.sqlite.stored_table import SELECT_PROGRESS, progress_of, stored_table
 from kappa.errors import Fenced
-from kappa.model.partitioning import group_partitions
 from kappa.model.records import Changes, Progress
 from kappa.model.schema import ViewTable
 
@@ -47,14 +46,9 @@ class SqliteViewWriter:
             raise Fenced(table=self._table.name, group=self._group, epoch=self._epoch, current=current)
 
     def progress(self) -> Mapping[int, Progress]:
-        partitions = group_partitions(
-            self._group, group_count=self._table.group_count, partition_count=self._table.partition_count
-        )
         with sqlite_errors(self._file):
-            committed = self._connection.execute("SELECT partition, next_offset, watermark_us FROM progress").fetchall()
-        return dict.fromkeys(partitions, Progress()) | {
-            partition: Progress(next_offset, watermark_us) for partition, next_offset, watermark_us in committed
-        }
+            committed = self._connection.execute(SELECT_PROGRESS).fetchall()
+        return progress_of(self._table, self._group, committed)
 
     def has_rows(self) -> bool:
         with sqlite_errors(self._file):

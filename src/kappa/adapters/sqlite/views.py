@@ -8,18 +8,21 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
+from itertools import starmap
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from kappa.adapters.sqlite.connection import connect, create, delete, size_bytes, sqlite_errors
-from kappa.adapters.sqlite.stored_table import stored_table
+from kappa.adapters.sqlite.stored_table import SELECT_PROGRESS, progress_of, stored_table
 from kappa.adapters.sqlite.view_query import answer
 from kappa.adapters.sqlite.view_writer import SqliteViewWriter
 from kappa.model.partitioning import partition_of
 from kappa.model.records import Progress
 from kappa.model.schema import ViewTable
-from kappa.ports.views import DeadLetterEntry, QueryResult, StoredRow
+from kappa.ports.views import DeadLetterEntry, QueryResult, Snapshot, StoredRow
+
+T = TypeVar("T")
 
 _DEAD_LETTERS = """
     SELECT partition, offset, key, value, reason, event_time_us FROM dead_letters
@@ -36,7 +39,7 @@ class SqliteViews:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._readers: dict[Path, sqlite3.Connection] = {}
+        self._readers: dict[Path, tuple[int, sqlite3.Connection]] = {}  # and the file's inode
 
     def create(self, table: ViewTable) -> None:
         for file in self._files(table):
@@ -44,27 +47,63 @@ class SqliteViews:
 
     def drop(self, table: ViewTable) -> None:
         for file in self._files(table):
-            if (reader := self._readers.pop(file, None)) is not None:
-                reader.close()
+            if (opened := self._readers.pop(file, None)) is not None:
+                opened[1].close()
             delete(file)
 
     def writer(self, table: ViewTable, group: int, *, epoch: int) -> SqliteViewWriter:
         return SqliteViewWriter(self._file(table, group), table, group, epoch=epoch)
 
     def progress(self, table: ViewTable) -> Mapping[int, Progress]:
-        committed = self._read(table, "SELECT partition, next_offset, watermark_us FROM progress")
-        return dict.fromkeys(range(table.partition_count), Progress()) | {
-            partition: Progress(next_offset, watermark_us) for partition, next_offset, watermark_us in committed
-        }
+        return progress_of(table, None, self._read(table, SELECT_PROGRESS))
 
     def get(self, table: ViewTable, key: bytes) -> StoredRow | None:
         stored = stored_table(table)
         file = self._file(table, table.group_of(partition_of(key, table.partition_count)))
-        if (values := stored.key_values(key)) is None or (reader := self._reader(file)) is None:
+        if (values := stored.key_values(key)) is None:
             return None
         with sqlite_errors(file):
+            if (reader := self._reader(file)) is None:
+                return None
             found = reader.execute(stored.select_row, values).fetchone()
         return None if found is None else stored.row(found)
+
+    def get_many(self, table: ViewTable, keys: Sequence[bytes]) -> Mapping[bytes, StoredRow]:
+        stored = stored_table(table)
+        by_group: dict[int, list[bytes]] = {}
+        for key in keys:
+            by_group.setdefault(table.group_of(partition_of(key, table.partition_count)), []).append(key)
+        found: dict[bytes, StoredRow] = {}
+        for group, its_keys in by_group.items():
+            if (wanted := stored.wanted(its_keys)) is None:
+                found |= {key: row for key in its_keys if (row := self.get(table, key)) is not None}
+                continue
+            file = self._file(table, group)
+            with sqlite_errors(file):
+                if (reader := self._reader(file)) is not None:
+                    rows = reader.execute(stored.select_wanted, (wanted,))
+                    found |= {its_keys[columns[0]]: stored.row(columns[1:]) for columns in rows}
+        return found
+
+    @contextmanager
+    def snapshot(self, table: ViewTable, group: int) -> Iterator[Snapshot]:
+        file = self._file(table, group)
+        if not file.exists():
+            yield Snapshot(progress_of(table, group, ()), iter(()), iter(()))
+            return
+        stored = stored_table(table)
+        with closing(connect(file, read_only=True)) as connection:
+            with sqlite_errors(file):
+                connection.execute("BEGIN")
+                # The first statement to read fixes the moment for all that follow.
+                committed = connection.execute(SELECT_PROGRESS).fetchall()
+                rows = connection.execute(stored.select_rows)
+                letters = connection.execute(_DEAD_LETTERS, {"partition": None, "offset": None, "limit": -1})
+            yield Snapshot(
+                progress_of(table, group, committed),
+                _translated(file, map(stored.row, rows)),
+                _translated(file, starmap(DeadLetterEntry, letters)),
+            )
 
     def scan(self, table: ViewTable) -> Iterator[StoredRow]:
         stored = stored_table(table)
@@ -98,7 +137,7 @@ class SqliteViews:
         )
 
     def close(self) -> None:
-        for reader in self._readers.values():
+        for _, reader in self._readers.values():
             reader.close()
         self._readers.clear()
 
@@ -114,17 +153,33 @@ class SqliteViews:
 
     def _reader(self, file: Path) -> sqlite3.Connection | None:
         """Return the connection that reads a file, or None while there is no such file."""
-        if (reader := self._readers.get(file)) is None:
-            if not file.exists():
-                return None
-            reader = self._readers[file] = connect(file, read_only=True)
+        try:
+            inode = file.stat().st_ino
+        except FileNotFoundError:
+            inode = None
+        if (opened := self._readers.get(file)) is not None:
+            if opened[0] == inode:
+                return opened[1]
+            # Another process has dropped the table, and perhaps created it anew: what this one reads is gone.
+            opened[1].close()
+            del self._readers[file]
+        if inode is None:
+            return None
+        reader = connect(file, read_only=True)
+        self._readers[file] = (inode, reader)
         return reader
 
     def _read(self, table: ViewTable, sql: str, parameters: Mapping[str, Any] | None = None) -> list[tuple[Any, ...]]:
         """Return what a statement finds in all groups of a version."""
         found: list[tuple[Any, ...]] = []
         for file in self._files(table):
-            if (reader := self._reader(file)) is not None:
-                with sqlite_errors(file):
+            with sqlite_errors(file):
+                if (reader := self._reader(file)) is not None:
                     found += reader.execute(sql, parameters or {})
         return found
+
+
+def _translated(file: Path, found: Iterator[T]) -> Iterator[T]:
+    """Yield what is found; translate errors of the file, but none of whoever reads."""
+    with sqlite_errors(file):
+        yield from found
