@@ -1,0 +1,313 @@
+"""Decide what to do about a project's code: compare it with what is deployed, and list the steps. Pure.
+
+It takes facts and gives a plan. It reads no store, measures nothing, and never leaves a reader with less than before:
+what cannot be done safely is refused, with the reason, and a plan in which a view is refused has no steps at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import msgspec
+
+from kappa.model.schema import ViewTable
+from kappa.planning.changes import ChangeKind, compare_parts
+from kappa.planning.estimates import LogFacts, estimate_replay
+from kappa.planning.plans import PLAN_FORMAT, Plan, Strategy, ViewPlan
+from kappa.planning.steps import CatchUp, Compare, Deploy, Gate, MakeSeed, Promote, Retire, Shift, Step
+from kappa.planning.wording import change_sentences
+from kappa.ports.release import Release
+from kappa.ports.versions import Deployment, Seed, Version
+
+SHARES = (1.0, 10.0, 50.0, 100.0)
+
+
+class SeedOffer(msgspec.Struct, frozen=True):
+    """Rows that a version can start from, so that it need not replay the log.
+
+    Attributes:
+        seed: What they are made of.
+        explanation: Why that is right, for people.
+    """
+
+    seed: Seed
+    explanation: str
+
+
+class ViewFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """What is known of a view in the project's code.
+
+    Attributes:
+        table: The table that its next version would get.
+        fingerprint, parts, expectations: As in `Deployment`.
+        seed: What a version could start from, or why only the log will do; empty if that was not asked.
+        unsound: Why a replay would give other rows each time; empty if it would not.
+        users: Code name -> the handlers and events that run it.
+        worker_rate: Records per second that one worker folds; None if that was not measured.
+        notes: What else people should know before they decide, a sentence each.
+    """
+
+    table: ViewTable
+    fingerprint: str
+    parts: Mapping[str, str]
+    expectations: Mapping[str, str] = {}
+    seed: SeedOffer | str = ""
+    unsound: str = ""
+    users: Mapping[str, tuple[str, ...]] = {}
+    worker_rate: float | None = None
+    notes: tuple[str, ...] = ()
+
+
+class Facts(msgspec.Struct, frozen=True, kw_only=True):
+    """All that a plan is made of.
+
+    Attributes:
+        strategy: What was asked for.
+        shares: Per cent of the keys, rising, that an incremental plan serves from a candidate before it promotes it.
+        bundle: Id of the project's code.
+        views: The views of the project that are to be planned, by name.
+        gone: Deployed views that the project's code has no more.
+        versions: All that were ever deployed, by view and number.
+        release: The current one.
+        logs: Those that the views read, by name.
+        cores: Of this machine.
+    """
+
+    strategy: Strategy
+    shares: tuple[float, ...] = SHARES
+    bundle: str
+    views: Mapping[str, ViewFacts]
+    gone: tuple[str, ...] = ()
+    versions: Sequence[Version]
+    release: Release
+    logs: Mapping[str, LogFacts]
+    cores: int
+
+
+class _Change(msgspec.Struct, frozen=True):
+    """What is to be done with a view that changes.
+
+    Attributes:
+        view: Its name.
+        primary: The version that readers see, or None.
+        candidate: The version that takes its place.
+        deployment: What to deploy, or None if the candidate is deployed already.
+        seed_base: The version that its seed is made of, if that is still to be done.
+        superseded: Candidates that give way to this one.
+        displaced: What a rollback returns to until the candidate is promoted, if that is another version.
+    """
+
+    view: str
+    primary: int | None
+    candidate: int
+    deployment: Deployment | None
+    seed_base: int | None
+    superseded: tuple[int, ...]
+    displaced: int | None
+
+
+class _Decision(msgspec.Struct, frozen=True):
+    """What a plan says of a view, and what is to be done with it: nothing, if nothing has changed or it is refused."""
+
+    plan: ViewPlan
+    change: _Change | None = None
+
+
+def build_plan(facts: Facts) -> Plan:
+    """Return the plan for what is known."""
+    decisions = [_decide(view, facts) for view in facts.views.values()]
+    changes = [decision.change for decision in decisions if decision.change is not None]
+    refused = any(decision.plan.kind is ChangeKind.REFUSED for decision in decisions)
+    return Plan(
+        format=PLAN_FORMAT,
+        strategy=facts.strategy,
+        revision=facts.release.revision,
+        versions=_newest(facts.versions),
+        bundle=facts.bundle,
+        views=(
+            *(_estimated(decision, changes, facts) for decision in decisions),
+            *(_gone(name, facts) for name in facts.gone),
+        ),
+        steps=() if refused else (*_preparing(changes), *_releasing(changes, facts)),
+    )
+
+
+def _decide(view: ViewFacts, facts: Facts) -> _Decision:
+    name = view.table.view
+    live = [version for version in facts.versions if version.table.view == name and version.retired_at is None]
+    number = facts.release.primaries.get(name)
+    primary = next((version for version in live if version.table.version == number), None)
+    if primary is not None and primary.fingerprint == view.fingerprint:
+        return _Decision(_unchanged(view, primary, live, facts))
+    parts = compare_parts(primary.parts, view.parts) if primary else None
+    said = tuple(change_sentences(parts, users=view.users)) if parts else ("it has no version yet",)
+    if refusal := _refusal(view, live, facts):
+        return _Decision(ViewPlan(name, ChangeKind.REFUSED, number, None, (*said, refusal), lost=_lost(view, facts)))
+    change = _change(view, number, live, facts)
+    reasons = (*said, _consequence(view, change, facts.release), *view.notes)
+    return _Decision(ViewPlan(name, _kind(view, primary), number, change.candidate, reasons), change)
+
+
+def _kind(view: ViewFacts, primary: Version | None) -> ChangeKind:
+    if primary is None:
+        return ChangeKind.NEW
+    migrated = isinstance(view.seed, SeedOffer) and view.seed.seed.kind == "migration"
+    return ChangeKind.MIGRATE if migrated else ChangeKind.REPLAY
+
+
+def _change(view: ViewFacts, primary: int | None, live: Sequence[Version], facts: Facts) -> _Change:
+    name = view.table.view
+    seed = view.seed.seed if isinstance(view.seed, SeedOffer) else None
+    former = facts.release.formers.get(name)
+    warm = former.version if former else None
+    reused = _reusable(view, live, seed, warm)
+    candidate = reused.table.version if reused else _newest(facts.versions).get(name, 0) + 1
+    deployment: Deployment | None = Deployment(
+        table=msgspec.structs.replace(view.table, version=candidate),
+        fingerprint=view.fingerprint,
+        parts=view.parts,
+        bundle=facts.bundle,
+        seed=seed,
+        expectations=view.expectations,
+    )
+    if reused is not None:
+        # Deploying a first version is also what makes it primary, which may have been interrupted between the two.
+        deployment = _deployment_of(reused) if primary is None else None
+    return _Change(
+        view=name,
+        primary=primary,
+        candidate=candidate,
+        deployment=deployment,
+        seed_base=seed.base if seed is not None and not (reused and reused.seeded) else None,
+        superseded=tuple(
+            version.table.version for version in live if version.table.version not in {primary, candidate, warm}
+        ),
+        displaced=None if warm == candidate else warm,
+    )
+
+
+def _deployment_of(version: Version) -> Deployment:
+    return Deployment(**{name: getattr(version, name) for name in Deployment.__struct_fields__})
+
+
+def _unchanged(view: ViewFacts, primary: Version, live: Sequence[Version], facts: Facts) -> ViewPlan:
+    name, number = view.table.view, primary.table.version
+    former = facts.release.formers.get(name)
+    reasons = []
+    if dict(primary.expectations) != dict(view.expectations):
+        reasons.append("what is expected of its next version has changed; that folds nothing")
+    elif primary.bundle != facts.bundle:
+        reasons.append("only code that it does not fold with has changed")
+    kind = ChangeKind.METADATA_ONLY if reasons else ChangeKind.UNCHANGED
+    for version in live:
+        other = version.table.version
+        if other != number and not (former and former.version == other):
+            reasons.append(
+                f"v{other} is a candidate with other code: kappa diff {name}, or kappa abort {name} v{other}"
+            )
+    return ViewPlan(name, kind, number, None, tuple(reasons))
+
+
+def _gone(name: str, facts: Facts) -> ViewPlan:
+    reason = f"the code has it no more; it goes on from its own copy of the code until: kappa retire {name} --all"
+    return ViewPlan(name, ChangeKind.GONE, facts.release.primaries.get(name), None, (reason,))
+
+
+def _refusal(view: ViewFacts, live: Sequence[Version], facts: Facts) -> str:
+    """Return why nothing can be done safely; empty if something can."""
+    name = view.table.view
+    if view.unsound:
+        return f"{view.unsound}: a replay would give other rows each time; see kappa check"
+    canary = facts.release.canaries.get(name)
+    serving = next((each for each in live if canary and each.table.version == canary.version), None)
+    if canary and serving and serving.fingerprint != view.fingerprint:
+        return (
+            f"v{canary.version} serves {canary.percent:g} % of the keys: first promote it, kappa promote {name} "
+            f"v{canary.version}, or abort it, kappa abort {name} v{canary.version}"
+        )
+    lost = _lost(view, facts)
+    former = facts.release.formers.get(name)
+    if not lost or isinstance(view.seed, SeedOffer) or _reusable(view, live, None, former.version if former else None):
+        return ""
+    missing = ", ".join(f"offsets 0 to {start - 1:,} of partition {partition}" for partition, start in lost.items())
+    why = f", and no seed can be made: {view.seed}" if view.seed else ""
+    return f"its replay needs history that the log '{view.table.log}' no longer holds, {missing}{why}"
+
+
+def _lost(view: ViewFacts, facts: Facts) -> Mapping[int, int]:
+    return facts.logs[view.table.log].lost if view.table.log in facts.logs else {}
+
+
+def _reusable(view: ViewFacts, live: Sequence[Version], seed: Seed | None, former: int | None) -> Version | None:
+    """Return a version that runs and is what would be deployed: the former primary, or else the newest candidate."""
+    same = [version for version in live if version.fingerprint == view.fingerprint]
+    for version in same:
+        if version.table.version == former:
+            return version
+    return next((version for version in reversed(same) if version.seed == seed), None)
+
+
+def _consequence(view: ViewFacts, change: _Change, release: Release) -> str:
+    """Return what follows from the changes."""
+    former = release.formers.get(change.view)
+    if former and former.version == change.candidate:
+        return (
+            f"v{change.candidate} has this code and is still warm: kappa rollback {change.view} returns to it at once"
+        )
+    if change.deployment is None:
+        return f"v{change.candidate} has this code already, so nothing is deployed"
+    if isinstance(view.seed, SeedOffer):
+        return view.seed.explanation
+    if change.primary is None:
+        return "it is served as soon as it is deployed: there is nothing better to show"
+    return f"the log is replayed: {view.seed}" if view.seed else "the log is replayed"
+
+
+def _estimated(decision: _Decision, changes: Sequence[_Change], facts: Facts) -> ViewPlan:
+    """Add the estimate of a replay, which shares the machine with those of the other views."""
+    replays = {change.view: change.deployment for change in changes if change.deployment and change.seed_base is None}
+    deployment = replays.get(decision.plan.view)
+    if deployment is None:
+        return decision.plan
+    rate = facts.views[decision.plan.view].worker_rate
+    if rate is None:
+        return decision.plan
+    estimate = estimate_replay(
+        facts.logs[deployment.table.log],
+        deployment.table,
+        worker_rate=rate,
+        cores=facts.cores,
+        workers=sum(each.table.group_count for each in replays.values()),
+    )
+    return msgspec.structs.replace(decision.plan, estimate=estimate)
+
+
+def _preparing(changes: Sequence[_Change]) -> Iterator[Step]:
+    """Yield what no reader sees, of all views kind by kind, so that they replay side by side."""
+    for change in changes:
+        yield from (Retire(change.view, version, aborted=True) for version in change.superseded)
+    yield from (Deploy(change.deployment) for change in changes if change.deployment is not None)
+    yield from (MakeSeed(each.view, each.candidate, each.seed_base) for each in changes if each.seed_base is not None)
+    yield from (CatchUp(change.view, change.candidate) for change in changes)
+    # The first version of a view is served from its deployment on: there is nothing to compare it with.
+    yield from (Compare(each.view, each.primary, each.candidate) for each in changes if each.primary is not None)
+
+
+def _releasing(changes: Sequence[_Change], facts: Facts) -> Iterator[Step]:
+    """Yield what makes readers see the candidates, all views at one moment, and what that displaces."""
+    replacing = [(change.view, change.primary, change.candidate) for change in changes if change.primary is not None]
+    if facts.strategy == "parallel" or not replacing:
+        return
+    for percent in facts.shares if facts.strategy == "incremental" else ():
+        yield from (Shift(view, candidate, percent) for view, _, candidate in replacing)
+        yield from (Gate(view, primary, candidate) for view, primary, candidate in replacing)
+    yield Promote({view: candidate for view, _, candidate in replacing})
+    yield from (Retire(change.view, change.displaced) for change in changes if change.displaced is not None)
+
+
+def _newest(versions: Sequence[Version]) -> dict[str, int]:
+    newest: dict[str, int] = {}
+    for version in versions:
+        view = version.table.view
+        newest[view] = max(version.table.version, newest.get(view, 0))
+    return newest
