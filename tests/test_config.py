@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from kappa.config import SECTIONS, environment_name, find_project, load_settings
+from kappa.config import SECTIONS, decode_settings, encode_settings, environment_name, find_project, load_settings
 from kappa.errors import ProjectError
 
 DOCS = Path(__file__).parents[1] / "docs" / "configuration.md"
@@ -42,6 +42,12 @@ def test_the_environment_overrides_the_file(tmp_path: Path) -> None:
     assert (settings.log.partitions, settings.engine.commit_interval_s) == (8, 0.5)
     assert settings.project.modules == ("shop", "shop.returns")
     assert settings.state_folder == Path("/data/shop")
+
+
+def test_a_worker_gets_the_settings_of_the_process_that_starts_it(tmp_path: Path) -> None:
+    settings = load_settings(write(tmp_path, LEAST), {"KAPPA_ENGINE_WORKERS": "2"})
+
+    assert decode_settings(encode_settings(settings)) == settings
 
 
 @pytest.mark.parametrize(

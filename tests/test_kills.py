@@ -98,6 +98,8 @@ def test_nothing_is_lost_or_doubled_whatever_is_killed(project: Path, seed: int)
     with Pipeline(project) as pipeline, logs.open("events", partition_count=4) as log:
         for share in range(1, 13):
             eventually(lambda at=share: sum(log.ends().values()) >= EVENTS * at / 14 or pipeline.ingested())
+            if share == 6:
+                break_code(project)
             pipeline.kill_one(chance)
         eventually(pipeline.ingested, timeout_s=120)
     subprocess.run([*KAPPA, "run", "--until-caught-up"], cwd=project, check=True, stdout=subprocess.DEVNULL)
@@ -113,9 +115,10 @@ def test_nothing_is_lost_or_doubled_whatever_is_killed(project: Path, seed: int)
             rows = {row.columns: (row.partition, row.offset) for row in app.views.scan(table)}
             letters = app.views.dead_letters(table, limit=EVENTS)
             with app.open_log(table.log) as log:
+                code = app.bundles.code(deployed)
                 kernel = Kernel(
-                    app.project.views[view],
-                    events=app.project.events.values(),
+                    code.view,
+                    events=code.events,
                     load=lambda _: {},
                     rows_max=10_000_000,
                     store_empty=True,
@@ -128,6 +131,13 @@ def test_nothing_is_lost_or_doubled_whatever_is_killed(project: Path, seed: int)
                 (letter.partition, letter.offset, letter.reason) for letter in expected.dead_letters
             )
         assert copied_once(app)
+
+
+def break_code(folder: Path) -> None:
+    """Write nonsense into the project's code, once it is deployed."""
+    with App(load_settings(folder, {})) as app:
+        eventually(lambda: len(app.control.release().primaries) == 2, what="both views are served")
+    (folder / "shop.py").write_text("broken(")
 
 
 def copied_once(app: App) -> bool:

@@ -5,10 +5,11 @@ It holds no rules: what to do is decided in `control` and `planning`, what to sh
 
 from __future__ import annotations
 
+import getpass
 import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing, contextmanager
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
@@ -20,7 +21,10 @@ from kappa.adapters.embedded.lock import ProjectLock, held_by
 from kappa.adapters.sqlite.control import SqliteControl
 from kappa.adapters.sqlite.log import SqliteLogs
 from kappa.adapters.sqlite.views import SqliteViews
-from kappa.config import Settings
+from kappa.config import WORKER_SETTINGS, Settings, encode_settings
+from kappa.control.advance import Advance
+from kappa.control.applying import Applying, refuse_changed_code
+from kappa.control.bundles import Bundles
 from kappa.control.checking import CheckReport, check_project, refuse_unsound
 from kappa.control.dead_letters import (
     InputId,
@@ -32,6 +36,7 @@ from kappa.control.dead_letters import (
     list_set_aside,
     why_not_folded,
 )
+from kappa.control.diffing import diff_and_keep, versions_to_compare
 from kappa.control.doctor import (
     Finding,
     Verdict,
@@ -42,7 +47,9 @@ from kappa.control.doctor import (
     finding_of,
     findings_of,
 )
+from kappa.control.explaining import Happening, Outcome, explain_row, version_to_explain
 from kappa.control.fingerprints import fingerprints
+from kappa.control.following import Runner
 from kappa.control.ingest import (
     EventReader,
     Ingestion,
@@ -52,12 +59,17 @@ from kappa.control.ingest import (
     Retry,
     resolve_mapping,
 )
+from kappa.control.janitor import Janitor
+from kappa.control.planner import Planner
 from kappa.control.project import Project, load_project
-from kappa.control.reading import Row, read_row, served_tables
+from kappa.control.reading import Row, read_query, read_row
+from kappa.control.releasing import Releasing
 from kappa.control.running import Run
 from kappa.control.status import Status, read_status
-from kappa.control.versions import LogLayout, deploy_views
-from kappa.ports import ControlStore, Log, Logs, QueryResult, ViewStore
+from kappa.control.version_list import VersionList, list_versions
+from kappa.control.versions import FirstVersions, LogLayout
+from kappa.planning.diffs import DiffReport
+from kappa.ports import ControlStore, Log, Logs, PlanRecord, QueryResult, ViewStore
 from kappa.ports.log import EVENT_LOG
 
 LOCK_FILE = "run.lock"
@@ -83,6 +95,25 @@ class App:
     def control(self) -> ControlStore:
         """Versions, release, epochs, rejected input."""
         return SqliteControl(self.settings.state_folder / "control.db")
+
+    @cached_property
+    def actor(self) -> str:
+        """Who does what is done here: the user's name on this machine."""
+        try:
+            return getpass.getuser()
+        except (KeyError, OSError):  # a user id without a name, as in some containers
+            return f"user {os.getuid()}"
+
+    @cached_property
+    def bundles(self) -> Bundles:
+        """The code of versions."""
+        return Bundles(self.settings.state_folder / "bundles", self.control)
+
+    @property
+    def layout(self) -> LogLayout:
+        """What a new version must know about the logs."""
+        settings = self.settings
+        return LogLayout(settings.log.key, settings.log.partitions, group_count=settings.engine.workers)
 
     @cached_property
     def project(self) -> Project:
@@ -139,13 +170,80 @@ class App:
                 running_in=holder.pid if holder else None,
             )
 
-    def row(self, view: str, key: Sequence[str]) -> Row:
-        """Read the row of a key, whose values are given as text, from the view's primary version."""
-        return read_row(view, key, control=self.control, views=self.views)
+    def version_list(self, view: str | None) -> VersionList:
+        """List the versions of a view, or of all."""
+        with ExitStack() as opened:
+            return list_versions(
+                view,
+                control=self.control,
+                views=self.views,
+                logs={name: opened.enter_context(self.open_log(name)) for name in self.logs.names()},
+                fingerprints=lambda: self.fingerprints,
+                now=datetime.now(UTC),
+            )
+
+    @cached_property
+    def releasing(self) -> Releasing:
+        """What changes the release."""
+        return Releasing(control=self.control, store=self.views, open_log=self.open_log, actor=self.actor)
+
+    @cached_property
+    def planner(self) -> Planner:
+        """What compares the project's code with what is deployed."""
+        return Planner(
+            self.settings.root,
+            self.settings.project.modules,
+            bundles=self.bundles,
+            control=self.control,
+            store=self.views,
+            logs=self.logs,
+            layout=self.layout,
+            actor=self.actor,
+        )
+
+    @cached_property
+    def janitor(self) -> Janitor:
+        """What deletes what nobody needs any more."""
+        return Janitor(
+            control=self.control,
+            store=self.views,
+            forget_bundle=self.bundles.forget,
+            grace=self.settings.janitor.grace_time,
+            actor=self.actor,
+        )
+
+    def row(self, view: str, key: Sequence[str], *, version: int | None = None) -> Row:
+        """Read the row of a key, whose values are given as text, from a version, by default the one that serves it."""
+        return read_row(view, key, control=self.control, views=self.views, version=version)
+
+    def diff(
+        self, view: str, left: int | None, right: int | None, *, samples_max: int, keys_about: int | None
+    ) -> Generator[Advance, None, DiffReport]:
+        """Compare two versions of a view, by default the primary and the newest candidate, and keep the report."""
+        versions = versions_to_compare(view, left, right, control=self.control)
+        with self.open_log(versions[0].table.log) as log:
+            report = yield from diff_and_keep(
+                *versions,
+                store=self.views,
+                control=self.control,
+                log=log,
+                load_code=self.bundles.code,
+                samples_max=samples_max,
+                keys_about=keys_about,
+            )
+        return report
+
+    def why(
+        self, view: str, key: Sequence[str], *, version: int | None, last: int | None
+    ) -> Iterator[Advance | Happening | Outcome]:
+        """Tell what each event of a key did to its row in a version, by default the primary."""
+        explained = version_to_explain(view, version, control=self.control)
+        with self.open_log(explained.table.log) as log:
+            yield from explain_row(explained, key, store=self.views, log=log, load_code=self.bundles.code, last=last)
 
     def query(self, sql: str, *, rows_max: int, timeout_s: float) -> QueryResult:
         """Answer a read-only query over the primary versions."""
-        return self.views.query(sql, views=served_tables(self.control), rows_max=rows_max, timeout_s=timeout_s)
+        return read_query(sql, control=self.control, views=self.views, rows_max=rows_max, timeout_s=timeout_s)
 
     def set_aside(self, *, limit: int) -> SetAsideList:
         """List rejected input and dead letters."""
@@ -179,38 +277,77 @@ class App:
             yield from findings_of("views", lambda: check_versions(self.project, self.fingerprints, self.control))
 
     @contextmanager
-    def run(self, *, rebuild: bool) -> Iterator[Run]:
-        """Run the project's versions until the block ends.
+    def run(self) -> Iterator[Run]:
+        """Deploy the views that are new, and run all versions until the block ends.
 
         Raises:
             AlreadyRunning: Another process runs them.
-            DefinitionError: `check` finds an error: a replay would give other rows.
-            ViewChanged: A view's code differs from its primary version, and `rebuild` is false.
+            ProjectError, DefinitionError: The code is broken or unsound, and not all of it is deployed already.
         """
-        folder = self.settings.state_folder
-        with ProjectLock(self._lock_file, since=f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC"):
-            refuse_unsound(self.check())
-            plan = deploy_views(
-                self.project,
-                self.fingerprints,
+        first = FirstVersions(
+            self.settings.root,
+            self.settings.project.modules,
+            bundles=self.bundles,
+            control=self.control,
+            store=self.views,
+        )
+        with self._lock():
+            notes = first.deploy(self._sound_project, layout=self.layout, actor=self.actor)
+            with closing(self._new_run(notes)) as run:
+                yield run
+
+    @contextmanager
+    def runner(self) -> Iterator[Runner]:
+        """See to it that somebody runs the versions while the block polls: this process if nobody else does."""
+        with closing(Runner(self._deployed_run, self.control)) as runner:
+            yield runner
+
+    @contextmanager
+    def applying(self) -> Iterator[Applying]:
+        """Give what carries out plans, while somebody runs the versions."""
+        with self.runner() as runner:
+            yield Applying(
                 control=self.control,
                 store=self.views,
-                layout=LogLayout(
-                    self.settings.log.key, self.settings.log.partitions, group_count=self.settings.engine.workers
-                ),
-                rebuild=rebuild,
+                open_log=self.open_log,
+                load_code=self.bundles.code,
+                runner=runner,
+                releasing=self.releasing,
+                actor=self.actor,
             )
-            engine = EmbeddedEngine(
-                [sys.executable, "-m", "kappa.worker", str(self.settings.root)],
-                folder=folder / "workers",
-                environment=os.environ,
-            )
-            run = Run(plan, engine=engine, control=self.control, store=self.views, open_log=self.open_log)
-            try:
-                run.start()
-                yield run
-            finally:
-                run.close()
+
+    def refuse_changed_code(self, record: PlanRecord) -> None:
+        """Refuse a plan of other code than the project's."""
+        refuse_changed_code(record, self.fingerprints)
+
+    @contextmanager
+    def _deployed_run(self) -> Iterator[Run]:
+        with self._lock(), closing(self._new_run()) as run:
+            yield run
+
+    def _lock(self) -> ProjectLock:
+        return ProjectLock(self._lock_file, since=f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC")
+
+    def _sound_project(self) -> Project:
+        refuse_unsound(self.check())
+        return self.project
+
+    def _new_run(self, notes: Sequence[str] = ()) -> Run:
+        engine = EmbeddedEngine(
+            # Without -P, Python would look for modules in the folder that a worker is started in.
+            [sys.executable, "-P", "-m", "kappa.worker"],
+            folder=self.settings.state_folder / "workers",
+            environment={**os.environ, WORKER_SETTINGS: encode_settings(self.settings)},
+        )
+        return Run(
+            engine=engine,
+            control=self.control,
+            store=self.views,
+            open_log=self.open_log,
+            live_lag_max=self.settings.engine.live_lag_max,
+            notes=notes,
+            housekeeping=lambda: self.janitor.run(datetime.now(UTC)),
+        )
 
     def close(self) -> None:
         """Close whatever was opened. Idempotent."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import tomllib
 from collections.abc import Mapping
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,8 +17,11 @@ import msgspec
 from msgspec import Meta
 
 from kappa.errors import ProjectError
+from kappa.model.durations import duration_us
 
 FILE_NAME = "kappa.toml"
+# Environment variable in which worker processes get the settings of the process that starts them.
+WORKER_SETTINGS = "KAPPA_WORKER_SETTINGS"
 _ENVIRONMENT_PREFIX = "KAPPA_"
 
 ModuleName = Annotated[str, Meta(pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*$")]
@@ -44,6 +48,7 @@ class EngineSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     workers: Annotated[int, Meta(ge=1, le=64)] = 1
     commit_interval_s: Annotated[float, Meta(gt=0, le=60)] = 1.0
     cache_rows: Annotated[int, Meta(ge=1)] = 400_000
+    live_lag_max: Annotated[int, Meta(ge=1)] = 50_000
 
 
 class StorageSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -52,11 +57,23 @@ class StorageSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     folder: Annotated[str, Meta(min_length=1)] = ".kappa"
 
 
+class JanitorSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What becomes of what nobody needs any more."""
+
+    grace: Annotated[str, Meta(pattern="^[1-9][0-9]{0,5}(ms|s|m|h|d)$")] = "7d"
+
+    @property
+    def grace_time(self) -> timedelta:
+        """How long it stays."""
+        return timedelta(microseconds=duration_us(self.grace))
+
+
 class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     project: ProjectSettings
     log: LogSettings
     engine: EngineSettings = EngineSettings()
     storage: StorageSettings = StorageSettings()
+    janitor: JanitorSettings = JanitorSettings()
 
 
 class Settings(msgspec.Struct, frozen=True):
@@ -71,6 +88,7 @@ class Settings(msgspec.Struct, frozen=True):
     log: LogSettings
     engine: EngineSettings
     storage: StorageSettings
+    janitor: JanitorSettings
 
     @property
     def file(self) -> Path:
@@ -88,6 +106,7 @@ SECTIONS: Mapping[str, type[msgspec.Struct]] = {
     "log": LogSettings,
     "engine": EngineSettings,
     "storage": StorageSettings,
+    "janitor": JanitorSettings,
 }
 
 
@@ -123,7 +142,17 @@ def load_settings(root: Path, environment: Mapping[str, str]) -> Settings:
     except msgspec.ValidationError as error:
         raise _explain(error, file=file, origins=origins) from error
     _check_together(parsed, file)
-    return Settings(root, parsed.project, parsed.log, parsed.engine, parsed.storage)
+    return Settings(root, parsed.project, parsed.log, parsed.engine, parsed.storage, parsed.janitor)
+
+
+def encode_settings(settings: Settings) -> str:
+    """Return settings as text for a worker process, which must not read the project's folder."""
+    return msgspec.json.encode(settings, enc_hook=str).decode()
+
+
+def decode_settings(text: str) -> Settings:
+    """Return the settings that `encode_settings` made a text of."""
+    return msgspec.json.decode(text, type=Settings, dec_hook=lambda kind, value: kind(value))
 
 
 def environment_name(section: str, key: str) -> str:

@@ -1,37 +1,39 @@
-"""`python -m kappa.worker`: one worker process of the embedded engine, wired. Not for people; see `kappa up`."""
+"""`python -m kappa.worker`: one worker process of the embedded engine, wired. Not for people; see `kappa up`.
+
+It runs the code of versions from their bundles, with the settings that it is handed: the project's files and the folder
+that it is started in may change or vanish.
+"""
 
 from __future__ import annotations
 
 import os
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 from kappa.adapters.embedded.fold import FoldWorker, Pace
 from kappa.adapters.embedded.process import Waiter, Worker, WorkerProcess
 from kappa.adapters.embedded.repartition import Repartitioner
 from kappa.app import App
-from kappa.config import load_settings
-from kappa.control.versions import check_code
-from kappa.errors import ViewNotFound
+from kappa.config import WORKER_SETTINGS, decode_settings
+from kappa.control.code import ViewCode
+from kappa.errors import BundleDamaged, BundleNotFound, ProjectError, VersionNotFound
 from kappa.model.kernel import Kernel
 from kappa.model.rekeying import Rekeying
-from kappa.model.schema import ViewTable
+from kappa.ports import Version
 
 
 def main(arguments: Sequence[str]) -> int:
     """Run one worker until it is asked to stop; return the exit code.
 
     Args:
-        arguments: Project folder, then `fold VIEW VERSION GROUP` or `repartition LOG FIELD ...`.
+        arguments: `fold VIEW VERSION GROUP` or `repartition LOG`.
     """
-    root, kind, *rest = arguments
+    kind, *rest = arguments
 
     def start(waiter: Waiter) -> Worker:
-        app = App(load_settings(Path(root), os.environ))
+        app = App(decode_settings(os.environ[WORKER_SETTINGS]))
         if kind == "repartition":
-            log, *fields = rest
-            return repartitioner(app, waiter, log, tuple(fields))
+            return repartitioner(app, waiter, *rest)
         view, version, group = rest
         return fold_worker(app, waiter, view, int(version), int(group))
 
@@ -42,19 +44,21 @@ def fold_worker(app: App, waiter: Waiter, view: str, version: int, group: int) -
     """Wire the worker that folds one partition group of a deployed version.
 
     Raises:
-        ViewNotFound: There is no such version.
-        ViewChanged: The project's code is no longer the version's.
+        VersionNotFound: There is no such version.
+        BundleDamaged: The code is not what was deployed.
+        ProjectError: The code cannot be imported any more.
     """
     deployed = next((known for known in app.control.versions(view) if known.table.version == version), None)
     if deployed is None:
-        raise ViewNotFound(view=view, known=tuple(app.control.release().primaries))
-    check_code(deployed, app.project, app.fingerprints)
-    table: ViewTable = deployed.table
+        raise VersionNotFound(view=view, version=version)
+    code, table = app.bundles.code(deployed), deployed.table
+    # Ends here if whoever started this process has died: the worker of the next one must not be fenced.
+    waiter.wait(0)
     writer = app.views.writer(table, group, epoch=app.control.next_epoch(table, group))
     engine = app.settings.engine
     kernel = Kernel(
-        app.project.views[view],
-        events=app.project.events.values(),
+        code.view,
+        events=code.events,
         load=writer.get_many,
         rows_max=engine.cache_rows,
         store_empty=not writer.has_rows(),
@@ -63,10 +67,27 @@ def fold_worker(app: App, waiter: Waiter, view: str, version: int, group: int) -
     return FoldWorker(app.open_log(table.log), writer, kernel, pace=pace, waiter=waiter)
 
 
-def repartitioner(app: App, waiter: Waiter, log: str, fields: tuple[str, ...]) -> Repartitioner:
-    """Wire the worker that copies the event log into one partitioned by other fields."""
-    rekeying = Rekeying(fields, app.project.events.values())
+def repartitioner(app: App, waiter: Waiter, log: str) -> Repartitioner:
+    """Wire the worker that copies the event log into one partitioned by other fields.
+
+    Raises:
+        ProjectError, BundleDamaged, BundleNotFound: No version that reads the log has code that can be used.
+    """
+    readers = [version for version in app.control.versions() if version.table.log == log and version.retired_at is None]
+    version, code = _newest_usable(app, sorted(readers, key=lambda reader: reader.created_at, reverse=True))
+    rekeying = Rekeying(tuple(column.name for column in version.table.key), code.events)
     return Repartitioner(app.events, app.open_log(log), rekeying, reject=app.control.reject, waiter=waiter)
+
+
+def _newest_usable(app: App, versions: Sequence[Version]) -> tuple[Version, ViewCode]:
+    """Return the newest version whose code can be used: a candidate's must not stop what others read."""
+    *newer, oldest = versions
+    for version in newer:
+        try:
+            return version, app.bundles.code(version)
+        except (ProjectError, BundleDamaged, BundleNotFound):
+            continue
+    return oldest, app.bundles.code(oldest)
 
 
 if __name__ == "__main__":

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from enum import Enum
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import click
+import msgspec
 import pytest
 
 from kappa import Event, View, latest, on
@@ -49,3 +52,34 @@ def parts_of_colours(*names: str) -> dict[str, str]:
 def test_the_members_of_an_enumeration_count():
     assert parts_of_colours("RED", "BLUE") == parts_of_colours("RED", "BLUE")
     assert parts_of_colours("RED", "BLUE") != parts_of_colours("RED", "GREEN")
+
+
+def test_a_package_counts_that_folding_uses():
+    class Said(Event):
+        k: str
+        text: str
+
+    class Quotes(View, key="k"):
+        text: str = ""
+
+        @on(Said)
+        def said(self, event):
+            self.text = plain(event.text)
+
+    class Sizes(View, key="k"):
+        size: int = 0
+
+        @on(Said)
+        def said(self, event):
+            self.size += len(msgspec.json.encode(event.text))
+
+    def packages(view):
+        found = fingerprint_parts(view, Path(__file__).parent).items()
+        return {name: text for name, text in found if name.startswith("package ")}
+
+    assert packages(Quotes) == {"package click": version("click")}
+    assert packages(Sizes) == {}  # what Kappa needs counts with Kappa
+
+
+def plain(text):
+    return click.unstyle(text)

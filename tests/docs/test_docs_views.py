@@ -17,7 +17,7 @@ from kappa import Event, View, on, total
 from kappa.model.folds import FoldKind
 
 DOCS = Path(__file__).parents[2] / "docs"
-PAGES = ["views.md", "testing-views.md", "../README.md"]
+PAGES = ["views.md", "testing-views.md", "migrations.md", "diff.md", "../README.md"]
 
 
 def blocks(page: Path) -> Iterator[tuple[int, str]]:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -14,8 +16,8 @@ import pytest
 from kappa.adapters.embedded.engine import EmbeddedEngine
 from kappa.adapters.embedded.lock import ProjectLock
 from kappa.app import App
-from kappa.config import load_settings
-from kappa.control.versions import LogLayout, deploy_views
+from kappa.config import WORKER_SETTINGS, encode_settings, load_settings
+from kappa.control.versions import FirstVersions
 from kappa.errors import AlreadyRunning
 from kappa.testing.engine_conformance import EngineConformance, deposits, wait_until_caught_up
 from kappa.testing.eventually import eventually
@@ -31,13 +33,6 @@ partitions = 4
 workers = 2
 """
 CODE = "from kappa.testing.accounts import *\n"
-OTHER_CODE = """
-from kappa import View, count
-from kappa.testing.accounts import Deposited, Renamed
-
-class Account(View, key="account"):
-    deposits: int = count(Deposited)
-"""
 
 
 class Embedded:
@@ -48,18 +43,16 @@ class Embedded:
         (folder / "kappa.toml").write_text(SETTINGS)
         (folder / "bank.py").write_text(CODE)
         self.app = App(load_settings(folder, {}))
-        plan = deploy_views(
-            self.app.project,
-            self.app.fingerprints,
-            control=self.app.control,
-            store=self.app.views,
-            layout=LogLayout("account", 4, group_count=2),
-            rebuild=False,
+        first = FirstVersions(
+            folder, ["bank"], bundles=self.app.bundles, control=self.app.control, store=self.app.views
         )
-        (self.version,) = plan.versions
+        first.deploy(lambda: self.app.project, layout=self.app.layout, actor="ana")
+        (self.version,) = self.app.control.versions()
         self.log, self.store = self.app.events, self.app.views
         self.engine = EmbeddedEngine(
-            [sys.executable, "-m", "kappa.worker", str(folder)], folder=folder / "workers", environment=os.environ
+            [sys.executable, "-P", "-m", "kappa.worker"],
+            folder=folder / "workers",
+            environment={**os.environ, WORKER_SETTINGS: encode_settings(self.app.settings)},
         )
 
     def kill_workers(self) -> int:
@@ -68,8 +61,13 @@ class Embedded:
             os.kill(pid, signal.SIGKILL)
         return len(pids)
 
-    def break_code(self) -> None:
-        (self.folder / "bank.py").write_text(OTHER_CODE)
+    def remove_working_tree(self) -> None:
+        (self.folder / "kappa.toml").unlink()
+        (self.folder / "bank.py").unlink()
+
+    def damage_bundle(self) -> None:
+        with closing(sqlite3.connect(self.folder / ".kappa" / "control.db")) as control, control:
+            control.execute("UPDATE bundles SET content = CAST(content || 'x' AS BLOB)")
 
     def fence(self) -> None:
         for group in range(2):
@@ -104,7 +102,6 @@ def test_a_worker_that_keeps_dying_is_restarted_ever_more_slowly(tmp_path: Path)
         clock=lambda: now[0],
     )
     world = Embedded(tmp_path)
-    world.version = world.version.__class__(world.version.table, "", world.version.created_at)
     engine.start(world.version)
     delays = []
     for _ in range(4):

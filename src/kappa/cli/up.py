@@ -13,8 +13,10 @@ from kappa.cli.verb import json_lines, verb
 def up(app: App, out: Output) -> None:
     """Keep the project's views up to date: fold what is in the log, then what comes in, until Ctrl-C.
 
-    Views that are not deployed yet are deployed. If a view's code has changed since it was deployed, this says so and
-    ends: `kappa run --rebuild` replays the log for it. Only one process at a time can run a project.
+    Views that are not deployed yet are deployed. Those that are run the code that they were deployed with, whatever the
+    project's folder holds by now: `kappa plan` shows what a changed view would do. Candidates run beside the versions
+    that people read, and start and stop as other commands deploy and retire them. Only one process at a time can run a
+    project.
 
     Ctrl-C is the way to end it (exit code 0): what is folded is committed.
 
@@ -22,6 +24,6 @@ def up(app: App, out: Output) -> None:
       kappa up
     """
     try:
-        follow(app, out, until_caught_up=False, rebuild=False)
+        follow(app, out, until_caught_up=False)
     except KeyboardInterrupt:
         out.note("stopped; everything that was folded is committed")

@@ -57,7 +57,8 @@ def refuse_unsound(report: CheckReport) -> None:
 
 def _view_findings(view: type[View], root: Path) -> Iterator[Finding]:
     spec = view_spec(view)
-    functions = [handler.function for handler in spec.handlers.values()]
-    yield from find_nondeterminism(functions, root, owner=view)
-    for function in functions:
+    handlers = [handler.function for handler in spec.handlers.values()]
+    migrators = [migrator.function for migrator in spec.migrations.values()]
+    yield from find_nondeterminism([*handlers, *migrators], root, owner=view)
+    for function in handlers:
         yield from find_assignments(function, spec.folds)

@@ -123,7 +123,7 @@ def check_versions(project: Project, fingerprints: Mapping[str, str], control: C
             yield Finding(check, Verdict.WARN, "not deployed yet", "kappa up")
         elif deployed[name].fingerprint != fingerprints[name]:
             found = f"the code has changed since v{deployed[name].table.version} was deployed"
-            yield Finding(check, Verdict.WARN, found, "replay the log into a new version: kappa run --rebuild")
+            yield Finding(check, Verdict.WARN, found, "see what it changes: kappa plan")
         else:
             yield Finding(check, Verdict.OK, f"v{deployed[name].table.version} is the project's code")
     for name in sorted(deployed.keys() - project.views.keys()):

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from kappa.control.bundle_import import project_text
+from kappa.control.packages import packages_used
 from kappa.control.project import Project
 from kappa.model.events import Event, event_methods, event_spec
 from kappa.model.fingerprint import code_digests, combine
@@ -34,19 +37,26 @@ def fingerprint_parts(view: type[View], root: Path) -> dict[str, str]:
         **{f"field {name}": text for name, text in _fields(view)},
         **{f"fold {name}": str(fold) for name, fold in spec.folds.items()},
     }
-    functions = [handler.function for handler in spec.handlers.values()]
-    parts |= {f"code {name}": digest for name, digest in code_digests(functions, root, owner=view).items()}
+    parts |= _code_parts([handler.function for handler in spec.handlers.values()], root, owner=view)
     for event in spec.events:
         parts |= _event_parts(event, root)
     return parts
+
+
+def _code_parts(functions: Sequence[Callable[..., Any]], root: Path, *, owner: type) -> dict[str, str]:
+    """Return the digests of the project's own code, and the versions of the packages that it uses."""
+    return {
+        **{f"code {name}": digest for name, digest in code_digests(functions, root, owner=owner).items()},
+        **{f"package {name}": version for name, version in packages_used(functions, root, owner=owner).items()},
+    }
 
 
 def _fields(view: type[View]) -> Iterator[tuple[str, str]]:
     spec = view_spec(view)
     row = view()
     for name, hint in spec.hints.items():
-        # A bundle may be imported under another name than the project's own modules.
-        kind = repr(hint).replace(f"{view.__module__}.", "")
+        # The module may be renamed, and a bundle's is imported under a name of its own.
+        kind = re.sub(rf"\b{re.escape(project_text(view.__module__))}\.", "", project_text(repr(hint)))
         yield name, f"{kind} = {msgspec.json.encode(getattr(row, name)).decode()}, {_schema(hint)}"
 
 
@@ -60,15 +70,22 @@ def _event_parts(event: type[Event], root: Path) -> dict[str, str]:
     # The schema does not show defaults that are copied for each event: lists, structs and the like.
     fields = (field for field in msgspec.structs.fields(event) if field.default_factory is not msgspec.NODEFAULT)
     defaults = msgspec.json.encode({field.name: field.default_factory() for field in fields}).decode()
-    functions = code_digests([*spec.upcasters.values(), *event_methods(event)], root, owner=event)
     return {
         f"event {spec.name}": f"version {spec.version}: {_schema(event)}, {defaults}",
-        **{f"code {name}": digest for name, digest in functions.items()},
+        **_code_parts([*spec.upcasters.values(), *event_methods(event)], root, owner=event),
     }
 
 
 def _without_prose(schema: Any) -> Any:
-    """Return a JSON schema without descriptions, which are docstrings."""
-    if isinstance(schema, dict):
-        return {name: _without_prose(value) for name, value in schema.items() if name != "description"}
-    return [_without_prose(value) for value in schema] if isinstance(schema, list) else schema
+    """Return a JSON schema without descriptions, which are docstrings, and with the project's names of modules."""
+    match schema:
+        case dict():
+            return {
+                project_text(name): _without_prose(value) for name, value in schema.items() if name != "description"
+            }
+        case list():
+            return [_without_prose(value) for value in schema]
+        case str():
+            return project_text(schema)
+        case _:
+            return schema

@@ -6,7 +6,7 @@ import importlib
 import os
 import sys
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
@@ -14,11 +14,14 @@ from typing import TypeVar
 
 import msgspec
 
+from kappa.control.bundle_import import project_text
 from kappa.errors import KappaError, ProjectError
 from kappa.model.events import Event, event_spec
 from kappa.model.views import View, view_spec
 
 T = TypeVar("T", bound=type)
+
+_NO_FILES = "write the data into a module: a version runs from a copy of the project's Python files, and of no others"
 
 
 class Project(msgspec.Struct, frozen=True):
@@ -40,9 +43,18 @@ def load_project(root: Path, modules: Sequence[str]) -> Project:
         ProjectError: A module is missing or cannot be imported, or two classes claim one name.
         DefinitionError: An event or a view is declared wrongly.
     """
+    return project_of(import_from(root, name) for name in modules)
+
+
+def project_of(modules: Iterable[ModuleType]) -> Project:
+    """Return the events and views that modules define or import.
+
+    Raises:
+        ProjectError: Two classes claim one name.
+    """
     events: dict[str, type[Event]] = {}
     views: dict[str, type[View]] = {}
-    for module in (import_from(root, name) for name in modules):
+    for module in modules:
         for value in vars(module).values():
             if not isinstance(value, type) or value in (Event, View):
                 continue
@@ -63,27 +75,45 @@ def import_from(root: Path, module: str) -> ModuleType:
     if str(root) not in sys.path:
         sys.path.insert(0, str(root))
     importlib.invalidate_caches()
+    with explained(module, root), _without_bytecode():
+        return importlib.import_module(module)
+
+
+@contextmanager
+def explained(module: str, root: Path) -> Iterator[None]:
+    """Say of an import what is wrong with the project.
+
+    Args:
+        module: The module's name within the project.
+        root: The folder that the project's modules lie in.
+
+    Raises:
+        ProjectError: It is missing or cannot be imported.
+        DefinitionError: An event or a view in it is declared wrongly.
+    """
     try:
-        with _without_bytecode():
-            return importlib.import_module(module)
+        yield
     except KappaError:
         raise
     except ModuleNotFoundError as error:
-        if error.name is not None and (module == error.name or module.startswith(f"{error.name}.")):
+        missing = project_text(error.name or "")
+        if missing and (module == missing or module.startswith(f"{missing}.")):
             raise ProjectError(
                 f"there is no module '{module}'",
                 where=str(root),
                 next_step="check [project] modules in kappa.toml; modules are found from the project folder",
             ) from error
         raise ProjectError(
-            f"module '{module}' needs '{error.name}', which is not installed",
+            f"module '{module}' needs '{missing}', which is not installed",
             where=_place(error, root),
             next_step=f"install it into this environment: {sys.executable} -m pip install ...",
         ) from error
     except (Exception, SystemExit) as error:
-        text = error.msg if isinstance(error, SyntaxError) else str(error)
+        text = project_text(error.msg if isinstance(error, SyntaxError) else str(error))
         raise ProjectError(
-            f"module '{module}' cannot be imported: {type(error).__name__}: {text}", where=_place(error, root)
+            f"module '{module}' cannot be imported: {type(error).__name__}: {text}",
+            where=_place(error, root),
+            next_step=_NO_FILES if isinstance(error, FileNotFoundError) else None,
         ) from error
 
 
@@ -105,8 +135,9 @@ def _without_bytecode() -> Iterator[None]:
 def _claim(claimed: dict[str, T], name: str, value: T, *, what: str) -> None:
     first = claimed.setdefault(name, value)
     if first is not value:
+        places = " and in ".join(project_text(each.__module__) for each in (first, value))
         raise ProjectError(
-            f"{what} '{name}' is defined twice: in {first.__module__} and in {value.__module__}",
+            f"{what} '{name}' is defined twice: in {places}",
             next_step="rename one of the classes",
         )
 

@@ -1,40 +1,32 @@
-"""Run a project's versions: start them, follow them, switch to candidates that have caught up.
+"""Run a project's versions: start what is deployed, stop what is retired, pace candidates, and say how all of it is.
 
-It reads positions and asks the engine; it shows nothing and waits for nothing. The caller polls.
+On each poll it brings what runs into line with the control store, so whoever changes that need not talk to it. A
+candidate that fails stops nobody else. It shows nothing and waits for nothing: the caller polls.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import contextlib
+import math
+import os
+import time
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 
 import msgspec
 
-from kappa.control.versions import RunPlan, switch_to
-from kappa.errors import WorkerFailed
-from kappa.model.records import Position, lag
-from kappa.ports import ControlStore, Engine, Log, Version, ViewStore, WorkerHealth
-from kappa.ports.log import EVENT_LOG, copied_up_to
+from kappa.control.positions import OpenLog
+from kappa.control.progress import Measurement, VersionProgress
+from kappa.errors import StoreUnavailable, WorkerFailed
+from kappa.planning.states import VersionState
+from kappa.planning.throttle import next_share
+from kappa.ports import ControlStore, Engine, Log, RunReport, Version, ViewStore, WorkerHealth
 
-
-class VersionProgress(msgspec.Struct, frozen=True):
-    """How far one version is.
-
-    Attributes:
-        view, version: Which one.
-        position: Committed records, summed over partitions.
-        end: Records in its log, summed over partitions.
-        lag: Records between them; for a repartitioned log also those not copied into it yet.
-        rate: Records per second folded lately.
-        candidate: Whether it becomes primary when it has caught up.
-    """
-
-    view: str
-    version: int
-    position: int
-    end: int
-    lag: int
-    rate: float
-    candidate: bool
+REPORT_INTERVAL_S = 0.3
+THROTTLE_INTERVAL_S = 1.0
+HOUSEKEEPING_INTERVAL_S = 3_600.0
+# They have work to do, and nobody reads them yet.
+_THROTTLED = {VersionState.DEPLOYED, VersionState.REPLAYING}
 
 
 class RunStatus(msgspec.Struct, frozen=True):
@@ -43,98 +35,143 @@ class RunStatus(msgspec.Struct, frozen=True):
     Attributes:
         versions: One entry per running version.
         workers: One entry per worker process.
-        promoted: Versions that became primary since the last status.
     """
 
     versions: tuple[VersionProgress, ...]
     workers: tuple[WorkerHealth, ...]
-    promoted: tuple[Version, ...] = ()
 
     @property
     def caught_up(self) -> bool:
-        """Whether every version has folded everything that was in the logs when this was measured."""
-        return all(version.lag == 0 for version in self.versions)
-
-    @property
-    def failed(self) -> tuple[WorkerHealth, ...]:
-        """The workers that a restart would not help."""
-        return tuple(worker for worker in self.workers if worker.state == "failed")
+        """Whether every version that can has folded everything that was in the logs when this was measured."""
+        return all(version.lag == 0 or version.failure for version in self.versions)
 
 
 class Run:
-    """The versions of a project while their engine runs them."""
+    """The versions of a project while their engine runs them.
+
+    Attributes:
+        notes: What people should know about the project's code, a sentence each.
+        report: What this process says to others about its workers, as of the last poll; None before the first.
+    """
 
     def __init__(
         self,
-        plan: RunPlan,
         *,
         engine: Engine,
         control: ControlStore,
         store: ViewStore,
-        open_log: Callable[[str], Log],
+        open_log: OpenLog,
+        live_lag_max: int,
+        notes: Sequence[str] = (),
+        housekeeping: Callable[[], object] = lambda: None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Prepare to run `plan`; `open_log` opens a log by name, which this closes."""
-        self._plan, self._engine, self._control, self._store = plan, engine, control, store
-        names = {EVENT_LOG, *(version.table.log for version in plan.versions)}
-        self._logs: dict[str, Log] = {name: open_log(name) for name in sorted(names)}
-        self._candidates = list(plan.candidates)
+        """Prepare to run what is deployed.
 
-    def start(self) -> None:
-        """Start all versions."""
-        for version in self._plan.versions:
-            self._engine.start(version)
+        Args:
+            engine: Runs the versions; closed with this.
+            control: Says which.
+            store: Where their rows are.
+            open_log: Opens a log by name; closed with this.
+            live_lag_max: What primaries may lag before candidates give way, in records.
+            notes: As in the attribute.
+            housekeeping: Deletes what nobody needs any more; called by the first poll, and then every hour.
+            clock: In seconds.
+        """
+        self.notes = tuple(notes)
+        self.report: RunReport | None = None
+        self._engine, self._control, self._store, self._open_log = engine, control, store, open_log
+        self._live_lag_max, self._housekeeping, self._clock = live_lag_max, housekeeping, clock
+        self._logs: dict[str, Log] = {}
+        self._running: dict[str, Version] = {}
+        self._shares: dict[str, float] = {}
+        self._reported_at = self._paced_at = self._tidied_at = -math.inf
 
     def poll(self) -> RunStatus:
-        """Look after the workers, make candidates primary that have caught up, and say how far everything is.
+        """Bring what runs into line with what is deployed, look after the workers, and say how far everything is.
 
-        All candidates switch together, so that no reader sees a mixture of old and new code.
+        Raises:
+            StoreUnavailable: A store cannot be read now.
         """
+        self._reconcile()
         workers = tuple(self._engine.poll())
-        # The source's ends are read before any position: what is appended meanwhile belongs to the next poll.
-        ends = {name: self._logs[name].ends() for name in sorted(self._logs, key=lambda name: name != EVENT_LOG)}
-        versions = tuple(self._progress(version, ends, workers) for version in self._plan.versions)
-        promoted: tuple[Version, ...] = ()
-        waiting = [progress for progress in versions if progress.candidate]
-        if waiting and all(progress.lag == 0 for progress in waiting):
-            promoted = tuple(self._candidates)
-            switch_to(promoted, control=self._control)
-            self._candidates.clear()
-        return RunStatus(versions, workers, promoted)
+        running = sorted(self._running.values(), key=lambda version: (version.table.view, version.table.version))
+        measured = Measurement(running, self._control.release(), workers, store=self._store, log=self._log)
+        status = RunStatus(tuple(measured.versions(self._shares)), workers)
+        self._pace(running, status)
+        self._tell(workers)
+        self._tidy()
+        return status
 
     def close(self) -> None:
         """Stop the workers, each committed up to where it stopped. Idempotent."""
         self._engine.close()
         for log in self._logs.values():
             log.close()
+        self._logs.clear()
 
-    def _progress(
-        self, version: Version, ends: Mapping[str, Position], workers: Sequence[WorkerHealth]
-    ) -> VersionProgress:
-        table = version.table
-        uncopied = 0
-        if table.log != EVENT_LOG:
-            uncopied = lag(copied_up_to(self._logs[EVENT_LOG], self._logs[table.log]), ends[EVENT_LOG])
-            # Read again: records may have been copied since, and must not be missed.
-            ends = {**ends, table.log: self._logs[table.log].ends()}
-        position = {partition: progress.next_offset for partition, progress in self._store.progress(table).items()}
-        prefix = f"{table.view} v{table.version} "
-        rate = sum(sum(worker.rates.values()) for worker in workers if worker.name.startswith(prefix))
-        return VersionProgress(
-            view=table.view,
-            version=table.version,
-            position=sum(position.values()),
-            end=sum(ends[table.log].values()),
-            lag=lag(position, ends[table.log]) + uncopied,
-            rate=rate,
-            candidate=any(candidate.table.name == table.name for candidate in self._candidates),
-        )
+    def _log(self, name: str) -> Log:
+        if name not in self._logs:
+            self._logs[name] = self._open_log(name)
+        return self._logs[name]
+
+    def _reconcile(self) -> None:
+        """Start what is missing, and stop what was retired."""
+        wanted = {
+            version.table.name: version
+            for version in self._control.versions()
+            if version.seeded and version.retired_at is None
+        }
+        for name in self._running.keys() - wanted.keys():
+            self._engine.stop(self._running.pop(name))
+            self._shares.pop(name, None)
+        for name, version in wanted.items():
+            # One that has no room for its table now is started by a later poll, and holds up no other.
+            with contextlib.suppress(StoreUnavailable):
+                if name not in self._running:
+                    # Whoever deployed it may have been killed before it created the table.
+                    self._store.create(version.table)
+                    self._engine.start(version)
+                    self._running[name] = version
+
+    def _pace(self, running: Sequence[Version], status: RunStatus) -> None:
+        """Slow candidates down while a primary has fallen behind, and let them go again."""
+        if self._clock() - self._paced_at < THROTTLE_INTERVAL_S:
+            return
+        self._paced_at = self._clock()
+        live = (progress.unfolded for progress in status.versions if progress.state is VersionState.PRIMARY)
+        live_lag = max(live, default=0)
+        for version, progress in zip(running, status.versions, strict=True):
+            share = 1.0
+            if progress.state in _THROTTLED:
+                share = next_share(progress.share, live_lag=live_lag, lag_max=self._live_lag_max)
+            if share != progress.share:
+                self._engine.throttle(version, share)
+            self._shares[version.table.name] = share
+
+    def _tell(self, workers: Sequence[WorkerHealth]) -> None:
+        """Let other processes know, a few times a second."""
+        shares = {name: share for name, share in self._shares.items() if share < 1}
+        self.report = RunReport(os.getpid(), datetime.now(UTC), workers, shares)
+        if self._clock() - self._reported_at >= REPORT_INTERVAL_S:
+            self._reported_at = self._clock()
+            # What cannot be written now is out of date once it can.
+            with contextlib.suppress(StoreUnavailable):
+                self._control.report(self.report)
+
+    def _tidy(self) -> None:
+        if self._clock() - self._tidied_at >= HOUSEKEEPING_INTERVAL_S:
+            self._tidied_at = self._clock()
+            with contextlib.suppress(StoreUnavailable):
+                self._housekeeping()
 
 
 def refuse_failed(status: RunStatus) -> None:
-    """Raise if a worker has failed for good.
+    """Raise if a version that people read cannot go on. Another one's failure is only shown.
 
     Raises:
-        WorkerFailed: With what the first of them said.
+        WorkerFailed: With what its worker said.
     """
-    for worker in status.failed:
-        raise WorkerFailed(f"{worker.name} failed: {worker.detail}", next_step="mend the cause, then run again")
+    for version in status.versions:
+        if version.state is VersionState.PRIMARY and version.failure:
+            raise WorkerFailed(version.failure, next_step="mend the cause, then run again")

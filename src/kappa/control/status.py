@@ -1,4 +1,4 @@
-"""Say how a project is doing: what its logs hold, and how far each version has come. Reads, and changes nothing.
+"""Say how a project is doing: what its logs hold, and how far each running version is. Reads, and changes nothing.
 
 Positions are read before the logs' ends, so that lag is never negative, and what is committed counts, not what a
 worker has in memory.
@@ -11,9 +11,10 @@ from datetime import datetime
 
 import msgspec
 
-from kappa.model.records import lag
-from kappa.ports import ControlStore, Log, Version, ViewStore
-from kappa.ports.log import EVENT_LOG, copied_up_to
+from kappa.control.positions import behind_primary, lag_of, position_of
+from kappa.model.records import Position
+from kappa.planning.states import VersionState, state_of
+from kappa.ports import ControlStore, Log, Release, Version, ViewStore
 
 
 class LogStatus(msgspec.Struct, frozen=True):
@@ -51,14 +52,14 @@ class VersionStatus(msgspec.Struct, frozen=True):
     """How a version is doing.
 
     Attributes:
-        state: `primary`, `replaying`, `caught-up` or `retired`.
-        lag: Sum over its partitions; for a repartitioned log also the records not copied into it yet.
+        state: See `planning.states`.
+        lag: Sum over its partitions; for a repartitioned log also the records not copied into it yet. 0 once stopped.
         rate: Sum over its partitions.
     """
 
     view: str
     version: int
-    state: str
+    state: VersionState
     log: str
     lag: int
     rate: float | None
@@ -74,6 +75,7 @@ class Status(msgspec.Struct, frozen=True):
     Attributes:
         taken_at: When this was read, aware UTC.
         running_in: The process that runs the versions, or None.
+        versions: Those that are not stopped for good.
         rejected: Pieces of input that could not be ingested.
         lag: Of the primaries, in records.
     """
@@ -97,11 +99,9 @@ def read_status(
     running_in: int | None,
 ) -> Status:
     """Read how a project is doing. `logs` are those that exist; `running_in` and `now` are as in `Status`."""
-    primaries = control.release().primaries
-    versions = [
-        _version(version, primary=primaries.get(version.table.view) == version.table.version, logs=logs, views=views)
-        for version in control.versions()
-    ]
+    # Counting rows takes its time, so those of versions that are stopped for good are left to `kappa versions`.
+    running = [version for version in control.versions() if version.retired_at is None]
+    versions = read_versions(running, control.release(), logs=logs, views=views)
     return Status(
         project=project,
         taken_at=now,
@@ -109,8 +109,26 @@ def read_status(
         logs=[_log(log) for log in logs.values()],
         versions=versions,
         rejected=control.rejected_count(),
-        lag=sum(version.lag for version in versions if version.state == "primary"),
+        lag=sum(version.lag for version in versions if version.state is VersionState.PRIMARY),
     )
+
+
+def read_versions(
+    versions: Sequence[Version], release: Release, *, logs: Mapping[str, Log], views: ViewStore
+) -> list[VersionStatus]:
+    """Return how versions are doing, the primaries of their views among them. `logs` are those that exist."""
+    positions = {version.table.name: position_of(version.table, views) for version in versions}
+    primaries = {
+        version.table.view: version
+        for version in versions
+        if release.primaries.get(version.table.view) == version.table.version
+    }
+
+    def state(version: Version) -> VersionState:
+        behind = behind_primary(version, primaries.get(version.table.view), positions, logs)
+        return state_of(version, release, position=positions[version.table.name], behind=behind)
+
+    return [_version(version, state(version), positions[version.table.name], logs, views) for version in versions]
 
 
 def with_rates(status: Status, before: Status) -> Status:
@@ -147,40 +165,23 @@ def _log(log: Log) -> LogStatus:
     )
 
 
-def _version(version: Version, *, primary: bool, logs: Mapping[str, Log], views: ViewStore) -> VersionStatus:
+def _version(
+    version: Version, state: VersionState, position: Position, logs: Mapping[str, Log], views: ViewStore
+) -> VersionStatus:
     table = version.table
-    positions = {partition: progress.next_offset for partition, progress in views.progress(table).items()}
-    ends = logs[table.log].ends() if table.log in logs else dict.fromkeys(positions, 0)
-    partitions = [
-        PartitionStatus(partition, position, ends[partition], max(0, ends[partition] - position))
-        for partition, position in sorted(positions.items())
-    ]
-    behind = lag(positions, ends) + _uncopied(table.log, logs)
+    ends = logs[table.log].ends() if table.log in logs else dict.fromkeys(position, 0)
     return VersionStatus(
         view=table.view,
         version=table.version,
-        state=_state(version, primary=primary, behind=behind),
+        state=state,
         log=table.log,
-        lag=0 if version.retired_at else behind,
+        lag=0 if state.stopped else lag_of(table, position, logs),
         rate=None,
         rows=views.row_count(table),
         dead_letters=views.dead_letter_count(table),
         size_bytes=views.size_bytes(table),
-        partitions=partitions,
+        partitions=[
+            PartitionStatus(partition, offset, ends[partition], max(0, ends[partition] - offset))
+            for partition, offset in sorted(position.items())
+        ],
     )
-
-
-def _uncopied(log: str, logs: Mapping[str, Log]) -> int:
-    """Return how many records of the event log a repartitioned one, which may not exist yet, does not hold yet."""
-    if log == EVENT_LOG or EVENT_LOG not in logs:
-        return 0
-    copied = copied_up_to(logs[EVENT_LOG], logs[log]) if log in logs else {}
-    return lag(copied, logs[EVENT_LOG].ends())
-
-
-def _state(version: Version, *, primary: bool, behind: int) -> str:
-    if version.retired_at is not None:
-        return "retired"
-    if primary:
-        return "primary"
-    return "replaying" if behind else "caught-up"

@@ -1,21 +1,24 @@
 """The embedded engine: a worker process per version and partition group, and one per repartitioned log.
 
-It starts them, restarts with backoff those that died, and reads what they report. It never folds, and what its workers
-write is fenced by epoch, so a worker that it lost sight of can do no harm.
+It starts them, restarts with backoff those that died, tells them how fast to work, and reads what they report. It never
+folds, and what its workers write is fenced by epoch, so a worker that it lost sight of can do no harm.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
+from typing import IO
 
 import msgspec
 
-from kappa.adapters.embedded.process import EXIT_FENCED, EXIT_FINAL, EXIT_STOPPED, PARENT_PID, Report
+from kappa.adapters.embedded.process import EXIT_FENCED, EXIT_FINAL, EXIT_STOPPED, PARENT_PID, Report, Throttle
 from kappa.ports import Version, WorkerHealth
 from kappa.ports.log import EVENT_LOG
 
@@ -46,7 +49,7 @@ class EmbeddedEngine:
         """Prepare to run workers.
 
         Args:
-            command: Starts a worker, given more arguments: `fold VIEW VERSION GROUP` or `repartition LOG KEY ...`.
+            command: Starts a worker, given more arguments: `fold VIEW VERSION GROUP` or `repartition LOG`.
             folder: Where workers' standard errors go, a file each.
             environment: The workers' environment.
             clock: For backoff, in seconds.
@@ -56,40 +59,59 @@ class EmbeddedEngine:
         self._environment = {**environment, "PYTHONHASHSEED": "0", "TZ": "UTC", PARENT_PID: str(os.getpid())}
         self._versions: dict[str, Version] = {}
         self._workers: dict[str, _Worker] = {}
+        # Repartitioned log -> when the newest version was deployed that its repartitioner was started for.
+        self._copied_for: dict[str, datetime] = {}
         folder.mkdir(parents=True, exist_ok=True)
 
     def start(self, version: Version) -> None:
         """Start folding a version from its committed progress. Idempotent."""
         table = version.table
         self._versions[table.name] = version
-        if table.log != EVENT_LOG:
-            self._add(table.log, f"{table.log} repartitioner", "repartition", table.log, *_key_names(version))
-        for group in range(table.group_count):
+        for group, name in enumerate(_worker_names(version)):
             label = f"{table.view} v{table.version} group {group}"
-            self._add(f"{table.name}.g{group}", label, "fold", table.view, str(table.version), str(group))
+            self._add(name, label, table.name, "fold", table.view, str(table.version), str(group))
 
     def stop(self, version: Version) -> None:
         """Stop folding a version, committed up to where it stopped. Idempotent."""
-        table = version.table
-        self._versions.pop(table.name, None)
-        names = [f"{table.name}.g{group}" for group in range(table.group_count)]
-        if not any(other.table.log == table.log for other in self._versions.values()):
-            names.append(table.log)
-        self._stop(names)
+        self._versions.pop(version.table.name, None)
+        self._stop(_worker_names(version))
+        self._tend_repartitioners()
+
+    def throttle(self, version: Version, share: float) -> None:
+        """Let a version's workers work only this share of the time, from now on."""
+        for name in _worker_names(version):
+            self._workers[name].throttle(share)
 
     def poll(self) -> Sequence[WorkerHealth]:
         """Restart what died and is due, and say how every worker is doing."""
+        self._tend_repartitioners()
         return [worker.poll() for worker in self._workers.values()]
 
     def close(self) -> None:
         """Stop everything. Idempotent."""
         self._versions.clear()
+        self._copied_for.clear()
         self._stop(list(self._workers))
 
-    def _add(self, name: str, label: str, *arguments: str) -> None:
+    def _tend_repartitioners(self) -> None:
+        """Run one per repartitioned log that a version reads, anew whenever the newest of these versions is another.
+
+        It keys events as the newest code does, which knows the newest of them.
+        """
+        newest: dict[str, datetime] = {}
+        for version in self._versions.values():
+            if (log := version.table.log) != EVENT_LOG:
+                newest[log] = max(version.created_at, newest.get(log, version.created_at))
+        self._stop([log for log, deployed_at in self._copied_for.items() if newest.get(log) != deployed_at])
+        self._copied_for = newest
+        for log in newest:
+            self._add(log, f"{log} repartitioner", log, "repartition", log)
+
+    def _add(self, name: str, label: str, table: str, *arguments: str) -> None:
         if name not in self._workers:
             self._workers[name] = _Worker(
                 label,
+                table,
                 [*self._command, *arguments],
                 environment=self._environment,
                 errors=self._folder / f"{name}.stderr",
@@ -106,8 +128,8 @@ class EmbeddedEngine:
             worker.wait_or_kill(max(0.0, deadline - self._clock()))
 
 
-def _key_names(version: Version) -> list[str]:
-    return [column.name for column in version.table.key]
+def _worker_names(version: Version) -> list[str]:
+    return [f"{version.table.name}.g{group}" for group in range(version.table.group_count)]
 
 
 class _Worker:
@@ -116,13 +138,14 @@ class _Worker:
     def __init__(
         self,
         label: str,
+        table: str,
         command: list[str],
         *,
         environment: Mapping[str, str],
         errors: Path,
         clock: Callable[[], float],
     ) -> None:
-        self._label, self._command, self._environment = label, command, environment
+        self._label, self._table, self._command, self._environment = label, table, command, environment
         self._errors, self._clock = errors, clock
         self._report = Report()
         self._detail = ""
@@ -131,6 +154,7 @@ class _Worker:
         self._failures = 0
         self._start_at: float | None = None
         self._final = False
+        self._share = 1.0
         self._process = self._spawn()
 
     def poll(self) -> WorkerHealth:
@@ -149,8 +173,15 @@ class _Worker:
             self._restarts += 1
             self._start_at = None
             self._process = self._spawn()
+            self._tell_share()
             return self._health("running", self._detail)
         return self._health("restarting", self._detail)
+
+    def throttle(self, share: float) -> None:
+        """Tell the process its share of the time, and every later one."""
+        if share != self._share:
+            self._share = share
+            self._tell_share()
 
     def ask_to_stop(self) -> None:
         """Send SIGTERM; the worker commits and ends."""
@@ -164,18 +195,25 @@ class _Worker:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
-        self._close_pipe()
+        self._close_pipes()
 
     def _spawn(self) -> subprocess.Popen[bytes]:
         with self._errors.open("wb") as errors:
             process = subprocess.Popen(  # noqa: S603 - our own command
-                self._command, env=self._environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors
+                self._command, env=self._environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors
             )
-        assert process.stdout is not None
-        os.set_blocking(process.stdout.fileno(), False)
+        for stream in _pipes(process):
+            os.set_blocking(stream.fileno(), False)
         self._started_at = self._clock()
         self._report, self._unread = Report(), b""
         return process
+
+    def _tell_share(self) -> None:
+        stream = self._process.stdin
+        assert stream is not None
+        # One that died is told when it is started again. One that does not read for thousands of lines hangs.
+        with contextlib.suppress(BrokenPipeError, BlockingIOError, ValueError):
+            os.write(stream.fileno(), msgspec.json.encode(Throttle(self._share)) + b"\n")
 
     def _plan_restart(self, code: int) -> None:
         if self._clock() - self._started_at >= HEALTHY_AFTER_S:
@@ -184,7 +222,7 @@ class _Worker:
         self._failures += 1
         self._start_at = self._clock() + delay_s
         self._detail = self._why(code)
-        self._close_pipe()
+        self._close_pipes()
 
     def _read(self) -> None:
         """Take in the reports written since the last call; the newest counts."""
@@ -218,6 +256,7 @@ class _Worker:
         running = state == "running"
         return WorkerHealth(
             name=self._label,
+            table=self._table,
             state=state,
             pid=self._process.pid if running else None,
             restarts=self._restarts,
@@ -226,6 +265,12 @@ class _Worker:
             positions=self._report.positions,
         )
 
-    def _close_pipe(self) -> None:
-        if self._process.stdout is not None:
-            self._process.stdout.close()
+    def _close_pipes(self) -> None:
+        for stream in _pipes(self._process):
+            stream.close()
+
+
+def _pipes(process: subprocess.Popen[bytes]) -> tuple[IO[bytes], IO[bytes]]:
+    assert process.stdin is not None
+    assert process.stdout is not None
+    return process.stdin, process.stdout

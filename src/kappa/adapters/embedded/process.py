@@ -1,7 +1,8 @@
-"""What worker processes share: waiting, stopping, and telling the engine how they are doing.
+"""What worker processes share: waiting, stopping, pacing, and telling the engine how they are doing.
 
-A worker writes one JSON line at a time to its standard output and never waits for a reader; it stops on SIGTERM, or
-when the process that started it is gone. The engine's side of this conversation is in `engine`.
+A worker writes one JSON line at a time to its standard output and never waits for a reader. JSON lines on its standard
+input say how fast it may work; it stops on SIGTERM, or when the process that started it is gone. The other side of this
+conversation is in `engine`.
 """
 
 from __future__ import annotations
@@ -54,6 +55,16 @@ class Report(msgspec.Struct, omit_defaults=True):
     next_step: str = ""
 
 
+class Throttle(msgspec.Struct):
+    """One line to a worker.
+
+    Attributes:
+        share: The share of the time that it may work from now on, 0 < share <= 1.
+    """
+
+    share: float
+
+
 class Stopped(Exception):
     """The worker was asked to stop. Not an error."""
 
@@ -62,10 +73,10 @@ class Waiter(Protocol):
     """How a worker lets time pass."""
 
     def wait(self, seconds: float, *, reason: str = "") -> None:
-        """Wait so long; `reason` says why no progress is made.
+        """Wait so long, or not at all; `reason` says why no progress is made.
 
         Raises:
-            Stopped: As soon as the worker is asked to stop.
+            Stopped: As soon as the worker is asked to stop, or if it was already.
         """
 
 
@@ -106,9 +117,12 @@ class WorkerProcess:
         self._positions: dict[int, int] = {}
         self._rates: dict[int, float] = {}
         self._reported_at = time.monotonic()
+        self._share = 1.0
+        self._unread = b""
         signal.signal(signal.SIGTERM, self._stop)
         # Ctrl-C reaches the whole foreground group; the engine decides when its workers stop.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
+        os.set_blocking(sys.stdin.fileno(), False)
         os.set_blocking(sys.stdout.fileno(), False)
         # Rows hold no cycles; the default thresholds would walk over millions of them again and again.
         gc.freeze()
@@ -124,9 +138,14 @@ class WorkerProcess:
         try:
             worker = start(self)
             while not self._asked_to_stop():
-                if worker.step() == 0:
-                    self.wait(POLL_INTERVAL_S)
+                started_at = time.monotonic()
+                count = worker.step()
+                worked_s = time.monotonic() - started_at
                 self._report_sometimes(worker.positions)
+                if count:
+                    self._rest_after(worked_s, worker.positions)
+                else:
+                    self.wait(POLL_INTERVAL_S)
             worker.finish()
         except Stopped:
             return EXIT_STOPPED
@@ -141,10 +160,34 @@ class WorkerProcess:
         if reason:
             self._send(Report(self._positions, {}, waiting=reason))
         until = time.monotonic() + seconds
-        while (left := until - time.monotonic()) > 0:
+        while True:
             if self._asked_to_stop():
                 raise Stopped
+            if (left := until - time.monotonic()) <= 0:
+                return
             time.sleep(min(left, POLL_INTERVAL_S))
+
+    def _rest_after(self, worked_s: float, positions: Mapping[int, int]) -> None:
+        """Rest as the worker's share of the time demands. It may change meanwhile, and counts at once."""
+        self._hear()
+        rested_from = time.monotonic()
+        while (left := worked_s * (1 / self._share - 1) - (time.monotonic() - rested_from)) > 0:
+            if self._asked_to_stop():
+                return
+            # Once: a rate counts the rest before the work, and standing still is no news.
+            if positions != self._positions:
+                self._report_sometimes(positions)
+            time.sleep(min(left, POLL_INTERVAL_S))
+            self._hear()
+
+    def _hear(self) -> None:
+        """Take in what the engine said since the last call; its last word counts."""
+        with contextlib.suppress(BlockingIOError):
+            while chunk := os.read(sys.stdin.fileno(), 4_096):
+                self._unread += chunk
+        *lines, self._unread = self._unread.split(b"\n")
+        for line in lines[-1:]:
+            self._share = msgspec.json.decode(line, type=Throttle).share
 
     def _asked_to_stop(self) -> bool:
         return self._stopping or os.getppid() != self._parent

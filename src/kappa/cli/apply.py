@@ -1,0 +1,93 @@
+"""`kappa apply`: carry out a plan."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator
+from contextlib import ExitStack
+
+import click
+
+from kappa.app import App
+from kappa.cli.output import Output, Progress
+from kappa.cli.verb import verb
+from kappa.control.applying import Applied, StepAdvance, current_plan, plan_of
+from kappa.planning.plans import Plan
+from kappa.ports import PlanRecord, PlanState
+
+
+@verb
+@click.argument("number", metavar="[PLAN]", type=click.IntRange(min=1), required=False)
+@click.option(
+    "--promote", is_flag=True, help="Go on with the steps that readers see, if every diff meets expectations."
+)
+def apply(app: App, out: Output, *, number: int | None, promote: bool) -> None:
+    """Carry out PLAN, by default the newest.
+
+    New versions are deployed, replay the log beside what is served, and are compared with it. There it stops, before
+    anything that readers would see: look at `kappa diff`, then go on with `kappa promote`, or give up with
+    `kappa abort`. If nothing else runs the project (`kappa up`), this does while it works.
+
+    It may be interrupted anywhere, and goes on where it was. A plan is refused if the project was changed by somebody
+    else since it was made. The code is that of the time of planning: by its number, a plan is carried out even if the
+    files have changed since.
+
+    Examples:
+      kappa apply
+      kappa apply --promote
+      kappa apply 3
+    """
+    record = current_plan(app.control, number)
+    if number is None and record.steps_done == 0 and record.state is PlanState.PLANNED:
+        app.refuse_changed_code(record)
+    walk(app, out, record, promote=promote)
+
+
+def walk(app: App, out: Output, record: PlanRecord, *, promote: bool) -> None:
+    """Carry out a plan, show each step, and say what comes next."""
+    if record.state is PlanState.APPLIED:
+        applied = Applied(record.number, record.state, record.steps_done, record.steps_done)
+        out.show(applied, lambda: out.line(f"plan {record.number} is applied already"))
+        return
+    with app.applying() as applying:
+        applied = _follow(out, applying.walk(record, promote=promote))
+    out.show(applied, lambda: out.line("\n".join(_next_lines(applied, plan_of(record)))))
+
+
+def _follow(out: Output, steps: Generator[StepAdvance, None, Applied]) -> Applied:
+    """Show each step while it is carried out, and return where the plan stands then."""
+    progress: Progress | None = None
+    with ExitStack() as shown:
+        while True:
+            try:
+                step = next(steps)
+            except StopIteration as finished:
+                applied: Applied = finished.value
+                return applied
+            if step.complete:
+                shown.close()
+                progress = None
+                out.note(f"{step.number:>3}  {step.text}: done")
+            elif step.advance is not None:
+                if progress is None:
+                    progress = shown.enter_context(out.progress(step.text, unit=step.advance.unit))
+                progress(step.advance.done, total=step.advance.total, note=step.advance.note)
+
+
+def _next_lines(applied: Applied, plan: Plan) -> Iterator[str]:
+    if applied.waits_before is not None:
+        yield f"plan {applied.plan} waits for your review before it would {applied.waits_before}"
+        for each in plan.views:
+            if each.candidate is not None and each.primary is not None:
+                yield f"  look:    kappa diff {each.view}"
+        yield "  go on:   kappa promote"
+        for each in plan.views:
+            if each.candidate is not None and each.primary is not None:
+                yield f"  give up: kappa abort {each.view} v{each.candidate}"
+        return
+    yield f"plan {applied.plan} is applied: all {applied.step_count} steps are done"
+    if plan.strategy == "parallel":
+        for each in plan.views:
+            if each.candidate is not None and each.primary is not None:
+                yield f"compare: kappa diff {each.view}"
+    elif any(each.primary is not None and each.candidate is not None for each in plan.views):
+        yield "undo:    kappa rollback"

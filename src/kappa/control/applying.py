@@ -1,0 +1,351 @@
+"""Walk a plan: carry out its steps in order, and go on where it was if it was interrupted.
+
+Every step is idempotent and noted when it is complete, so a walk that is killed anywhere and started again ends in the
+same state. Before the first step that readers would see it stops for a review, unless it is told to promote.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Generator, Mapping
+from typing import Protocol, TypeVar, assert_never
+
+import msgspec
+
+from kappa.control.advance import Advance
+from kappa.control.code import LoadCode
+from kappa.control.diffing import diff_and_keep
+from kappa.control.history import new_entry
+from kappa.control.positions import Goal, OpenLog, position_of
+from kappa.control.readiness import diff_objection, live_version
+from kappa.control.releasing import Releasing
+from kappa.control.seeding import make_seed
+from kappa.control.versions import serve_first
+from kappa.errors import PlanNotFound, PlanStale, ReleaseRefused, WorkerFailed
+from kappa.planning.catch_up import Estimator, duration_text
+from kappa.planning.plans import Plan
+from kappa.planning.steps import (
+    CatchUp,
+    Compare,
+    Deploy,
+    Gate,
+    MakeSeed,
+    Promote,
+    Retire,
+    Shift,
+    Step,
+    describe,
+    released,
+)
+from kappa.ports import ControlStore, PlanRecord, PlanState, RunReport, Version, ViewStore
+
+T = TypeVar("T")
+
+POLL_S = 0.1
+# How long a promotion or a share waits for a candidate that has caught up before and is a commit behind now.
+WAIT_S = 30.0
+
+_decode_plan = msgspec.json.Decoder(Plan).decode
+
+
+class Runner(Protocol):
+    """Sees to it that the project's versions run: in this process if no other one runs them."""
+
+    def poll(self) -> RunReport | None:
+        """Look after the workers, and return what the process that runs them said last."""
+
+
+class StepAdvance(msgspec.Struct, frozen=True):
+    """How far a step of a plan is.
+
+    Attributes:
+        number: Of the step, from 1.
+        text: What it does.
+        complete: Whether it is done.
+        advance: How far it is; None for a step that takes no time.
+    """
+
+    number: int
+    text: str
+    complete: bool
+    advance: Advance | None = None
+
+
+class Applied(msgspec.Struct, frozen=True):
+    """Where a plan stands after a walk.
+
+    Attributes:
+        plan: Its number.
+        state: `applied`, or `applying` when it waits for a review.
+        steps_done, step_count: How many of its steps are complete, and how many there are.
+        waits_before: What the next step does, if the plan waits for a review before it.
+    """
+
+    plan: int
+    state: PlanState
+    steps_done: int
+    step_count: int
+    waits_before: str | None = None
+
+
+def plan_of(record: PlanRecord) -> Plan:
+    """Return the plan that a record holds."""
+    return _decode_plan(record.document)
+
+
+def current_plan(control: ControlStore, number: int | None = None) -> PlanRecord:
+    """Return a plan by its number, or the newest.
+
+    Raises:
+        PlanNotFound: There is no such plan.
+    """
+    plans = control.plans()
+    found = plans[-1] if plans and number is None else next((plan for plan in plans if plan.number == number), None)
+    if found is None:
+        raise PlanNotFound(
+            "there is no plan" if number is None else f"there is no plan {number}", next_step="make one: kappa plan"
+        )
+    return found
+
+
+def refuse_changed_code(record: PlanRecord, fingerprints: Mapping[str, str]) -> None:
+    """Refuse a plan of other code than the project has now; by its number it can be applied all the same.
+
+    Args:
+        record: The plan.
+        fingerprints: View -> fingerprint of the project's code.
+
+    Raises:
+        PlanStale: A view that the plan deploys has changed since.
+    """
+    for step in plan_of(record).steps:
+        if isinstance(step, Deploy) and fingerprints.get(step.deployment.table.view) != step.deployment.fingerprint:
+            raise PlanStale(
+                plan=record.number,
+                reason=f"{step.deployment.table.view} has changed since it was made",
+                next_step=f"make a new one: kappa plan; or apply the code as it was then: kappa apply {record.number}",
+            )
+
+
+class Applying:
+    """Walks plans in the name of one person."""
+
+    def __init__(
+        self,
+        *,
+        control: ControlStore,
+        store: ViewStore,
+        open_log: OpenLog,
+        load_code: LoadCode,
+        runner: Runner,
+        releasing: Releasing,
+        actor: str,
+        pause: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._control, self._store, self._open_log, self._load_code = control, store, open_log, load_code
+        self._runner, self._releasing, self._actor, self._pause = runner, releasing, actor, pause
+
+    def walk(self, record: PlanRecord, *, promote: bool) -> Generator[StepAdvance, None, Applied]:
+        """Carry out what is left of a plan. Ends before the first step that readers would see unless `promote`.
+
+        Raises:
+            PlanStale: The project has changed since the plan was made, or another plan took its place.
+            WorkerFailed: A candidate cannot be folded.
+            ReleaseRefused: A candidate is not fit to be served.
+            SeedRefused: A seed cannot be made.
+        """
+        plan = plan_of(record)
+        self._refuse_stale(record, plan)
+        if record.state is PlanState.PLANNED:
+            self._begin(record)
+        for number, step in enumerate(plan.steps[record.steps_done :], start=record.steps_done + 1):
+            if released(step) and not promote:
+                return Applied(record.number, PlanState.APPLYING, number - 1, len(plan.steps), describe(step))
+            entry_id = f"plan {record.number} step {number}"
+            yield StepAdvance(number, describe(step), complete=False)
+            for advance in self._carry_out(step, entry_id):
+                yield StepAdvance(number, describe(step), complete=False, advance=advance)
+            self._control.advance_plan(record.number, steps_done=number, state=PlanState.APPLYING)
+            yield StepAdvance(number, describe(step), complete=True)
+        self._control.advance_plan(record.number, steps_done=len(plan.steps), state=PlanState.APPLIED)
+        self._control.record(
+            new_entry(self._actor, "apply", detail=f"plan {record.number}", entry_id=f"plan {record.number} applied")
+        )
+        return Applied(record.number, PlanState.APPLIED, len(plan.steps), len(plan.steps))
+
+    def _refuse_stale(self, record: PlanRecord, plan: Plan) -> None:
+        if plan.refused:
+            views = ", ".join(view.view for view in plan.refused)
+            raise PlanStale(plan=record.number, reason=f"it refused to change {views}")
+        if record.state is PlanState.ABANDONED:
+            raise PlanStale(plan=record.number, reason="a later plan took its place")
+        versions = self._control.versions()
+        if record.state is PlanState.PLANNED:
+            if self._control.release().revision != plan.revision:
+                raise PlanStale(plan=record.number, reason="the release has changed since it was made")
+            # Versions come by number, so the last of a view is its newest.
+            if {version.table.view: version.table.version for version in versions} != plan.versions:
+                raise PlanStale(plan=record.number, reason="other versions were deployed since it was made")
+        candidates = {(each.view, each.candidate) for each in plan.views}
+        for version in versions:
+            view, number = version.table.view, version.table.version
+            if (view, number) in candidates and version.retired_at is not None:
+                raise PlanStale(plan=record.number, reason=f"{view} v{number} was aborted or retired")
+
+    def _begin(self, record: PlanRecord) -> None:
+        """Give up older plans that wait for a review: this one takes their place, and from now on it is not stale."""
+        for other in self._control.plans():
+            if other.number < record.number and other.state is PlanState.APPLYING:
+                self._control.advance_plan(other.number, steps_done=other.steps_done, state=PlanState.ABANDONED)
+        self._control.advance_plan(record.number, steps_done=0, state=PlanState.APPLYING)
+
+    def _carry_out(self, step: Step, entry_id: str) -> Generator[Advance, None, None]:
+        match step:
+            case Deploy():
+                self._deploy(step, entry_id)
+            case MakeSeed():
+                version, base = self._version(step.view, step.version), self._version(step.view, step.base)
+                with self._open_log(base.table.log) as log:
+                    seed = make_seed(
+                        version, base, store=self._store, control=self._control, log=log, load_code=self._load_code
+                    )
+                    yield from self._while_running(seed)
+            case CatchUp():
+                yield from self._catch_up(self._version(step.view, step.version))
+            case Compare():
+                yield from self._compare(step.view, step.left, step.right)
+            case Shift():
+                shares = {step.version: step.percent}
+                shift = self._releasing.shift(step.view, shares, wait_s=WAIT_S, entry_id=entry_id)
+                yield from self._waiting(shift)
+            case Gate():
+                yield from self._gate(step, entry_id)
+            case Promote():
+                promotion = self._releasing.promote(step.versions, wait_s=WAIT_S, entry_id=entry_id)
+                yield from self._waiting(promotion)
+            case Retire():
+                stop = self._releasing.abort if step.aborted else self._releasing.retire
+                stop(step.view, step.version)
+            case _:
+                assert_never(step)
+
+    def _deploy(self, step: Deploy, entry_id: str) -> None:
+        version = self._control.deploy(step.deployment)
+        self._store.create(version.table)
+        table = version.table
+        self._control.record(
+            new_entry(self._actor, "deploy", view=table.view, version=table.version, entry_id=entry_id)
+        )
+        if table.view not in self._control.release().primaries:
+            # There is nothing better to show.
+            serve_first([version], control=self._control, actor=self._actor)
+
+    def _catch_up(self, version: Version) -> Generator[Advance, None, None]:
+        """Wait until a version holds what its primary holds; say how long that takes."""
+        table = version.table
+        estimator = Estimator(table.group_count)
+        goal = Goal(
+            version, self._primary(table.view, other_than=table.version), store=self._store, open_log=self._open_log
+        )
+        with self._open_log(table.log) as log:
+            while behind := goal.behind():
+                report = self._runner.poll()
+                self._refuse_failed(version, report)
+                ends = log.ends()
+                position = self._position(version, report)
+                estimator.add(time.monotonic(), position, ends)
+                total = sum(ends.values())
+                done = max(0, min(sum(position.values()), total - 1))
+                yield Advance(done, total, note=_remaining(estimator) or f"{behind:,} events behind")
+                self._pause(POLL_S)
+
+    def _position(self, version: Version, report: RunReport | None) -> Mapping[int, int]:
+        """Return how far a version is: as its workers say, who are ahead of what is committed."""
+        position = position_of(version.table, self._store)
+        for worker in report.workers if report else ():
+            if worker.table == version.table.name:
+                position |= {
+                    partition: max(position.get(partition, 0), offset) for partition, offset in worker.positions.items()
+                }
+        return position
+
+    def _compare(self, view: str, left: int, right: int) -> Generator[Advance, None, None]:
+        versions = self._version(view, left), self._version(view, right)
+        with self._open_log(versions[0].table.log) as log:
+            comparison = diff_and_keep(
+                *versions, store=self._store, control=self._control, log=log, load_code=self._load_code
+            )
+            yield from self._while_running(comparison)
+
+    def _gate(self, step: Gate, entry_id: str) -> Generator[Advance, None, None]:
+        """Compare again; if the candidate is not fit, take its share back, and say why."""
+        version = self._version(step.view, step.right)
+        try:
+            self._refuse_failed(version, self._runner.poll())
+            yield from self._catch_up(version)
+            yield from self._compare(step.view, step.left, step.right)
+            objection = diff_objection(self._control, step.view, step.left, step.right)
+        except WorkerFailed as error:
+            objection = error.message
+        if objection is not None:
+            back = self._releasing.shift(step.view, {step.right: 0.0}, wait_s=0.0, entry_id=f"{entry_id} back")
+            yield from self._waiting(back)
+            raise ReleaseRefused(
+                view=step.view,
+                version=step.right,
+                reason=f"does not pass: {objection}; its share was taken back",
+                next_step=f"look at `kappa diff {step.view}`; go on with `kappa apply --promote`, or give it up: "
+                f"kappa abort {step.view} v{step.right}",
+            )
+
+    def _while_running(self, work: Generator[Advance, None, T]) -> Generator[Advance, None, T]:
+        """Follow work while the versions are looked after."""
+        while True:
+            try:
+                advance = next(work)
+            except StopIteration as finished:
+                result: T = finished.value
+                return result
+            self._runner.poll()
+            yield advance
+
+    def _waiting(self, work: Generator[Advance, None, T]) -> Generator[Advance, None, T]:
+        """Follow work that only waits, and let time pass."""
+        result = yield from self._while_running(_paused(work, self._pause))
+        return result
+
+    def _version(self, view: str, number: int) -> Version:
+        return live_version(self._control, view, number)
+
+    def _primary(self, view: str, *, other_than: int) -> Version | None:
+        number = self._control.release().primaries.get(view)
+        return None if number in (None, other_than) else self._version(view, number)
+
+    def _refuse_failed(self, version: Version, report: RunReport | None) -> None:
+        for worker in report.workers if report else ():
+            if worker.table == version.table.name and worker.state == "failed":
+                table = version.table
+                raise WorkerFailed(
+                    f"{worker.name} failed: {worker.detail}",
+                    next_step=f"mend the code and plan again, or give it up: kappa abort {table.view} v{table.version}",
+                )
+
+
+def _paused(work: Generator[Advance, None, T], pause: Callable[[float], None]) -> Generator[Advance, None, T]:
+    while True:
+        try:
+            yield next(work)
+        except StopIteration as finished:
+            result: T = finished.value
+            return result
+        pause(POLL_S)
+
+
+def _remaining(estimator: Estimator) -> str:
+    estimate = estimator.estimate()
+    if estimate is None:
+        return ""
+    rate = f"{estimate.replay_rate:,.0f} events/s"
+    if estimate.seconds is None:
+        return f"{rate}; never catches up while {estimate.arrival_rate:,.0f} events/s arrive"
+    return f"{rate}, {duration_text(estimate.seconds)} to go"

@@ -1,0 +1,139 @@
+"""Find the event behind a difference: the first event of a key after which two versions' rows differ.
+
+Both codes fold the key's events from the log's start, one at a time. It explains samples and decides nothing, so it is
+bounded, and says what it did not find out.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Generator, Iterator, Mapping, Sequence
+
+import msgspec
+
+from kappa.control.advance import Advance
+from kappa.control.code import LoadCode, ViewCode
+from kappa.control.key_events import KeyFolder, events_of_keys, readable
+from kappa.control.tail import time_of
+from kappa.errors import HistoryLost, KappaError
+from kappa.model.records import Record
+from kappa.planning.diffs import FirstDifference, Sample, SampleKind
+from kappa.planning.tally import Columns, CommonColumns, named, only
+from kappa.ports import Log, Version
+
+# Of each kind: what a reader looks at before asking `kappa why`.
+_EXPLAINED: Mapping[SampleKind, int] = {"changed": 3, "only-left": 1, "only-right": 1}
+# What may be read of the log for all samples together: a second or two.
+_RECORDS_MAX = 2_000_000
+# Events of one key, each folded by both codes: about a second.
+_EVENTS_MAX = 50_000
+
+
+def explain(
+    samples: Sequence[tuple[bytes, Sample]],
+    left: Version,
+    right: Version,
+    *,
+    common: CommonColumns,
+    log: Log,
+    load_code: LoadCode,
+) -> Generator[Advance, None, tuple[Sample, ...]]:
+    """Return the samples, the first ones of each kind with the event behind them, or the reason why there is none."""
+    seen: Counter[SampleKind] = Counter()
+    explained = []
+    records_left = _RECORDS_MAX
+    for key, sample in samples:
+        seen[sample.kind] += 1
+        if seen[sample.kind] > _EXPLAINED[sample.kind]:
+            explained.append(sample)
+            continue
+        search = _Search(key, sample, left, right, common=common)
+        yield from search.run(log, load_code, records_max=records_left)
+        records_left -= search.records
+        explained.append(msgspec.structs.replace(sample, cause=search.cause, not_explained=search.why_not))
+    return tuple(explained)
+
+
+class _Search:
+    """The search for one key.
+
+    Attributes:
+        cause: What was found.
+        why_not: Why nothing was.
+        records: How many records of the log were read.
+    """
+
+    def __init__(self, key: bytes, sample: Sample, left: Version, right: Version, *, common: CommonColumns) -> None:
+        self._key, self._sample, self._versions, self._common = key, sample, (left, right), common
+        self._before: Columns | None = None  # the left version's; the right one's is equal
+        self._number = 0
+        self.cause: FirstDifference | None = None
+        self.why_not = ""
+        self.records = 0
+
+    def run(self, log: Log, load_code: LoadCode, *, records_max: int) -> Iterator[Advance]:
+        """Search; afterwards there is either a cause or a reason why there is none."""
+        for version in self._versions:
+            if version.seed is not None:
+                self.why_not = f"v{version.table.version} starts from a seed, made of v{version.seed.base}"
+                return
+        try:
+            left, right = (load_code(version) for version in self._versions)
+            yield from self._read(log, left, right, end=min(self._sample.end, records_max))
+        except HistoryLost as error:
+            self.why_not = f"its first events have left the log, which starts at offset {error.first}"
+        except KappaError as error:
+            if error.retryable:
+                raise
+            self.why_not = error.message
+
+    def _read(self, log: Log, left: ViewCode, right: ViewCode, *, end: int) -> Iterator[Advance]:
+        folders = KeyFolder(left), KeyFolder(right)
+        for batch in events_of_keys(log, self._sample.partition, {self._key: (0, end)}):
+            self.records = batch.next_offset
+            for record in batch:
+                self._number += 1
+                if self._number > _EVENTS_MAX:
+                    self.why_not = f"both codes agree on its first {_EVENTS_MAX:,} events"
+                    return
+                if self._differ_after(record, *folders):
+                    return
+            yield Advance(min(self.records, end), end, note="looking for the event behind a difference")
+        if end < self._sample.end:
+            self.why_not = f"both codes agree on its events among the first {end:,} records of its partition"
+        else:
+            self.why_not = "both codes give equal rows for the events in the log"
+
+    def _differ_after(self, record: Record, left: KeyFolder, right: KeyFolder) -> bool:
+        """Fold one event with both codes; note the cause and return True if their rows differ."""
+        first, second = left.fold(record), right.fold(record)
+        names = self._names_that_differ(first.columns, second.columns)
+        if names is None:
+            self._before = first.columns
+            return False
+        event = readable(record.value)
+        self.cause = FirstDifference(
+            record.partition,
+            record.offset,
+            self._number,
+            time_of(record.event_time_us),
+            event.type,
+            event.value,
+            self._named(0, self._before, names),
+            self._named(0, first.columns, names),
+            self._named(1, second.columns, names),
+            first.reason,
+            second.reason,
+        )
+        return True
+
+    def _names_that_differ(self, left: Columns | None, right: Columns | None) -> list[str] | None:
+        """Return the names of the common columns that differ, all of them if a row is missing; None for equal rows."""
+        if left is None and right is None:
+            return None
+        if left is None or right is None:
+            return [column.name for column in self._common.columns]
+        return [column.name for column, *_ in self._common.changed(left, right)] or None
+
+    def _named(self, side: int, columns: Columns | None, names: Sequence[str]) -> Mapping[str, object] | None:
+        return None if columns is None else only(named(self._versions[side].table.all_columns, columns), names)

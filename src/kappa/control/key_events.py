@@ -1,0 +1,115 @@
+"""Read what a log holds of some keys, and fold the events of one key one by one with the code of a version.
+
+The log is the truth: a diff settles its doubts here, and `kappa why` tells a row's story. No store is read or written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import msgspec
+
+from kappa.control.code import ViewCode
+from kappa.model.kernel import Kernel
+from kappa.model.records import Record, RecordBatch
+from kappa.ports import Log
+
+_READ_RECORDS = 1_000
+
+# Offsets from the first to one past the last: [start, end).
+Span = tuple[int, int]
+
+
+def events_of_keys(log: Log, partition: int, spans: Mapping[bytes, Span]) -> Iterator[RecordBatch]:
+    """Yield the records of some keys of one partition, of each key those within its span, in log order.
+
+    One batch for each that the log reads, empty ones too: `next_offset` says how far it was read.
+
+    Raises:
+        HistoryLost: The log no longer holds where the first span starts.
+    """
+    start, end = min(start for start, _ in spans.values()), max(end for _, end in spans.values())
+    while start < end:
+        batch = log.read(partition, start, records_max=min(_READ_RECORDS, end - start))
+        places = [
+            at
+            for at, (offset, key) in enumerate(zip(batch.offsets, batch.keys, strict=True))
+            if key is not None and (span := spans.get(key)) is not None and span[0] <= offset < span[1]
+        ]
+        yield RecordBatch(
+            partition,
+            [batch.offsets[at] for at in places],
+            [batch.keys[at] for at in places],
+            [batch.values[at] for at in places],
+            [batch.event_times_us[at] for at in places],
+            [batch.appended_at_us[at] for at in places],
+            batch.next_offset,
+        )
+        if batch.next_offset <= start:  # the log ends here
+            return
+        start = batch.next_offset
+
+
+class Folded(msgspec.Struct, frozen=True):
+    """What one event did to the row of its key.
+
+    Attributes:
+        columns: The row's public columns after it; None while there is no row.
+        reason: Why the event was set aside; empty if it was folded or passed over.
+        passed_over: Whether the version does not fold such events.
+    """
+
+    columns: tuple[Any, ...] | None
+    reason: str
+    passed_over: bool
+
+
+class KeyFolder:
+    """Folds the events of one key from its first on, one at a time, by the kernel itself."""
+
+    def __init__(self, code: ViewCode) -> None:
+        self._kernel = Kernel(code.view, events=code.events, load=lambda _: {}, rows_max=4, store_empty=True)
+        self._columns: tuple[Any, ...] | None = None
+
+    def fold(self, record: Record) -> Folded:
+        """Fold the key's next event and return what came of it."""
+        self._kernel.fold(
+            RecordBatch(
+                record.partition,
+                (record.offset,),
+                (record.key,),
+                (record.value,),
+                (record.event_time_us,),
+                (record.appended_at_us,),
+                record.offset + 1,
+            )
+        )
+        changes = self._kernel.take_changes()
+        for row in changes.rows:
+            self._columns = row.columns
+        reason = "".join(letter.reason for letter in changes.dead_letters)
+        return Folded(self._columns, reason, passed_over=not changes.rows and not reason)
+
+
+class Readable(msgspec.Struct, frozen=True):
+    """An event for people: its type, as far as it has one, and its JSON, or its bytes if it is none."""
+
+    type: str | None
+    value: Any
+
+
+def readable(value: bytes) -> Readable:
+    """Return an event as it can be shown.
+
+    >>> readable(b'{"type":"Moved","city":"Oslo"}')
+    Readable(type='Moved', value={'type': 'Moved', 'city': 'Oslo'})
+    >>> readable(b"not json")
+    Readable(type=None, value=b'not json')
+    """
+    try:
+        event = msgspec.json.decode(value)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return Readable(None, value)
+    kind = event.get("type") if isinstance(event, dict) else None
+    return Readable(kind if isinstance(kind, str) else None, event)

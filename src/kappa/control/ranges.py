@@ -1,0 +1,113 @@
+"""Look at a range of event time in a log before it is replayed: how many events and keys it holds, or why it cannot be.
+
+Event times are not in the order of the log, so all of it is looked at, but only at times and keys.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+
+import msgspec
+
+from kappa.control.tail import time_of
+from kappa.errors import InputError
+from kappa.model.events import EPOCH
+from kappa.model.records import RecordBatch
+from kappa.ports import Log
+
+# Enough to tell a few keys from nearly all of them; a set of so many takes about 100 MB.
+KEYS_MAX = 1_000_000
+_READ_RECORDS = 1_000
+
+
+class TimeRange(msgspec.Struct, frozen=True):
+    """A range of event time: `start` belongs to it, `end` does not; without an end it is open. Aware UTC."""
+
+    start: datetime
+    end: datetime | None
+
+    @property
+    def start_us(self) -> int:
+        """The start, microseconds since 1970."""
+        return time_us(self.start)
+
+    @property
+    def end_us(self) -> int | None:
+        """The end, microseconds since 1970, or None."""
+        return None if self.end is None else time_us(self.end)
+
+
+class RangeContent(msgspec.Struct, frozen=True):
+    """What a range of a log holds.
+
+    Attributes:
+        events: Records with an event time in it.
+        keys: How many keys they have; `KEYS_MAX` stands for that many or more.
+    """
+
+    events: int
+    keys: int
+
+
+def time_us(at: datetime) -> int:
+    """Return a time as logs have it.
+
+    >>> from datetime import UTC
+    >>> time_us(datetime(1970, 1, 1, 0, 0, 1, tzinfo=UTC))
+    1000000
+    """
+    # In whole numbers: a float of this size would round microseconds.
+    return (at - EPOCH) // timedelta(microseconds=1)
+
+
+def read_range(log: Log, wanted: TimeRange, *, now: datetime) -> RangeContent:
+    """Count what a range holds.
+
+    Raises:
+        InputError: It is reversed, empty, in the future, or outside the log; the message says what the log holds.
+    """
+    start_us, end_us = wanted.start_us, wanted.end_us
+    if end_us is not None and end_us <= start_us:
+        raise InputError(
+            f"the range ends at {wanted.end:%Y-%m-%d %H:%M:%S} UTC, which is not after its start",
+            next_step="the earlier time goes to --from, the later one to --to",
+        )
+    first_us: int | None = None
+    last_us = events = 0
+    keys: set[bytes | None] = set()
+    for batch in _batches(log):
+        times = batch.event_times_us
+        low, high = min(times), max(times)
+        first_us, last_us = (low, high) if first_us is None else (min(first_us, low), max(last_us, high))
+        if high < start_us or (end_us is not None and low >= end_us):
+            continue
+        inside = [n for n, at in enumerate(times) if at >= start_us and (end_us is None or at < end_us)]
+        events += len(inside)
+        if len(keys) < KEYS_MAX:
+            keys.update(batch.keys[n] for n in inside)
+    if first_us is None:
+        raise InputError(f"the log '{log.name}' is empty", next_step="ingest events first: kappa ingest FILE")
+    held = f"the log '{log.name}' holds events from {time_of(first_us):%Y-%m-%d %H:%M:%S} to"
+    held += f" {time_of(last_us):%Y-%m-%d %H:%M:%S} UTC"
+    lost = [partition for partition, start in log.starts().items() if start > 0]
+    if start_us > last_us or (end_us is not None and end_us <= first_us) or (lost and start_us < first_us):
+        raise InputError(f"the range lies outside the log: {held}", next_step="choose a range within it")
+    if end_us is not None and end_us > max(last_us, time_us(now)):
+        raise InputError(
+            f"the range ends in the future: {held}", next_step="leave out --to for everything from --from on"
+        )
+    if not events:
+        raise InputError(f"no event lies in the range: {held}", next_step="choose a range with events")
+    return RangeContent(events, min(len(keys), KEYS_MAX))
+
+
+def _batches(log: Log) -> Iterator[RecordBatch]:
+    starts, ends = log.starts(), log.ends()
+    for partition, end in sorted(ends.items()):
+        place = starts[partition]
+        while place < end:
+            batch = log.read(partition, place, records_max=min(_READ_RECORDS, end - place))
+            if len(batch):
+                yield batch
+            place = batch.next_offset
