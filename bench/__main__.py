@@ -19,7 +19,7 @@ from bench.measure import Figure
 from bench.settings import Settings
 
 # In this order; each is a module with a function `run`.
-NAMES = ("startup", "ingestion", "replay", "live", "memory")
+NAMES = ("startup", "ingestion", "replay", "live", "memory", "catch_up", "diff")
 RESULTS = Path(__file__).parent / "results"
 
 

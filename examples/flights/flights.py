@@ -86,7 +86,7 @@ DEPARTURE_DELAY = (
 ) % 1_440 - 120
 
 
-class Carrier(View, key="carrier"):
+class Carrier(View, key="carrier", expect={"rows": "unchanged", "departures": "unchanged", "miles": "unchanged"}):
     """How an airline does."""
 
     scheduled: int = count(FlightScheduled)
@@ -104,7 +104,7 @@ class Carrier(View, key="carrier"):
     air_time_min: int = total(FlightArrived.air_time)
 
 
-class Airport(View, key="origin"):
+class Airport(View, key="origin", expect={"rows": "unchanged", "departures": "unchanged"}):
     """How one of New York's three airports does. The log's key is the carrier, so this view reads a log of its own."""
 
     departures: int = count(FlightDeparted)
