@@ -51,6 +51,8 @@ class RecordBatch(msgspec.Struct, frozen=True, gc=False):
         appended_at_us: As the log's clock said.
         next_offset: Where to read on; at least the last offset plus one.
         event_time_max_us: The greatest event time in a batch that a log has read: the watermark advances to it.
+        origins: (partition, offset) of the records that these were copied from, in a repartitioned log that may hold a
+            copy twice; empty where none can be.
     """
 
     partition: int
@@ -61,6 +63,7 @@ class RecordBatch(msgspec.Struct, frozen=True, gc=False):
     appended_at_us: Sequence[int]
     next_offset: int
     event_time_max_us: int = 0
+    origins: Sequence[tuple[int, int]] = ()
 
     def __len__(self) -> int:
         return len(self.offsets)
@@ -144,10 +147,13 @@ class Progress(msgspec.Struct, frozen=True, gc=False):
         next_offset: The first offset not folded yet.
         watermark_us: Largest event time seen before `next_offset`, less the allowed lateness; 0 before any event.
             Whoever resumes here needs it, for it cannot be computed from the rest of the log.
+        origins: In a repartitioned log: partition of the source -> newest offset of it among the records folded here.
+            A copy that is not newer was copied twice and is passed over.
     """
 
     next_offset: int = 0
     watermark_us: int = 0
+    origins: Mapping[int, int] = {}
 
 
 # A vector: partition -> next offset. Compared partition by partition; a missing partition counts as 0.

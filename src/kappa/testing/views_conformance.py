@@ -195,6 +195,11 @@ class ViewStoreConformance(ViewValueLaws, ViewReadingLaws, ViewQueryLaws):
 
         assert views.progress(USERS) == writer.progress() == {0: Progress(7, 1_000_000)}
 
+    def test_progress_is_committed_with_the_origins_of_its_records(self, views: ViewStore, writer: ViewWriter) -> None:
+        writer.commit(Changes(), {0: Progress(7, 1_000_000, {0: 12, 3: 40})})
+
+        assert views.progress(USERS) == writer.progress() == {0: Progress(7, 1_000_000, {0: 12, 3: 40})}
+
     def test_partitions_that_are_not_named_keep_their_progress(self, views: ViewStore) -> None:
         with views.writer(GROUPED, 1, epoch=1) as writer:
             writer.commit(Changes(), {1: Progress(5, 50)})

@@ -34,7 +34,8 @@ _OWN_COLUMNS = "_state, _partition, _offset, _step, _due"
 
 _SCHEMA_BESIDE_ROWS = """
     CREATE TABLE progress (
-        partition INTEGER PRIMARY KEY, next_offset INTEGER NOT NULL, watermark_us INTEGER NOT NULL
+        partition INTEGER PRIMARY KEY, next_offset INTEGER NOT NULL, watermark_us INTEGER NOT NULL,
+        origins TEXT NOT NULL
     );
     CREATE TABLE dead_letters (
         partition INTEGER, offset INTEGER, key BLOB, value BLOB NOT NULL, reason TEXT NOT NULL,
@@ -44,7 +45,7 @@ _SCHEMA_BESIDE_ROWS = """
     INSERT INTO writer VALUES (0)
 """
 
-SELECT_PROGRESS = "SELECT partition, next_offset, watermark_us FROM progress"
+SELECT_PROGRESS = "SELECT partition, next_offset, watermark_us, origins FROM progress"
 
 _INTEGERS = range(-(2**63), 2**63)  # what SQLite can hold
 
@@ -171,14 +172,20 @@ class StoredTable:
         return None if "\\u0000" in text else text
 
 
-def progress_of(table: ViewTable, group: int | None, committed: Iterable[tuple[int, int, int]]) -> dict[int, Progress]:
+def progress_of(
+    table: ViewTable, group: int | None, committed: Iterable[tuple[int, int, int, str]]
+) -> dict[int, Progress]:
     """Return the progress of each partition of a group, or of all groups, from what `SELECT_PROGRESS` found."""
     partitions: Iterable[int] = range(table.partition_count)
     if group is not None:
         partitions = group_partitions(group, group_count=table.group_count, partition_count=table.partition_count)
     return dict.fromkeys(partitions, Progress()) | {
-        partition: Progress(next_offset, watermark_us) for partition, next_offset, watermark_us in committed
+        partition: Progress(next_offset, watermark_us, _decode_origins(origins))
+        for partition, next_offset, watermark_us, origins in committed
     }
+
+
+_decode_origins = msgspec.json.Decoder(dict[int, int]).decode
 
 
 @lru_cache(maxsize=256)

@@ -10,6 +10,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+import msgspec
+
 from kappa.adapters.sqlite.connection import connect, sqlite_errors, transaction
 from kappa.adapters.sqlite.stored_table import SELECT_PROGRESS, progress_of, stored_table
 from kappa.errors import Fenced
@@ -82,8 +84,11 @@ class SqliteViewWriter:
                 ],
             )
             execute_many(
-                "INSERT OR REPLACE INTO progress VALUES (?, ?, ?)",
-                [(partition, its.next_offset, its.watermark_us) for partition, its in progress.items()],
+                "INSERT OR REPLACE INTO progress VALUES (?, ?, ?, ?)",
+                [
+                    (partition, its.next_offset, its.watermark_us, msgspec.json.encode(its.origins).decode())
+                    for partition, its in progress.items()
+                ],
             )
 
     def close(self) -> None:
