@@ -46,6 +46,18 @@ def test_a_dropped_version_leaves_no_file(views, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_file_of_another_format_is_refused(views, tmp_path):
+    views.create(USERS)
+    [file] = tmp_path.glob("users__v1.g0.db")
+    with closing(sqlite3.connect(file)) as connection:
+        connection.execute("PRAGMA user_version = 1")
+
+    for use in (views.progress, lambda table: views.writer(table, 0, epoch=1), lambda table: list(views.scan(table))):
+        with pytest.raises(StoreUnavailable, match="its format is 1") as refusal:
+            use(USERS)
+        assert not refusal.value.retryable
+
+
 def test_a_version_that_was_not_created_cannot_be_written(views, tmp_path):
     with pytest.raises(StoreUnavailable) as refusal:
         views.writer(ROUTES, 0, epoch=1)

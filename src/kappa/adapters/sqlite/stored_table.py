@@ -30,6 +30,9 @@ _DECLARED = {
     ColumnType.JSON: "TEXT",
 }
 
+# Of the files of versions; raise it when their schema changes.
+FORMAT = 2
+
 _OWN_COLUMNS = "_state, _partition, _offset, _step, _due"
 
 _SCHEMA_BESIDE_ROWS = """

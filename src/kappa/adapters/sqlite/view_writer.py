@@ -13,7 +13,7 @@ from typing import Self
 import msgspec
 
 from kappa.adapters.sqlite.connection import connect, sqlite_errors, transaction
-from kappa.adapters.sqlite.stored_table import SELECT_PROGRESS, progress_of, stored_table
+from kappa.adapters.sqlite.stored_table import FORMAT, SELECT_PROGRESS, progress_of, stored_table
 from kappa.errors import Fenced
 from kappa.model.records import Changes, Progress
 from kappa.model.schema import ViewTable
@@ -32,7 +32,7 @@ class SqliteViewWriter:
         self._stored = stored_table(table)
         self._group = group
         self._epoch = epoch
-        self._connection = connect(file)
+        self._connection = connect(file, schema_format=FORMAT)
         self._connection.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
         try:
             with sqlite_errors(file), transaction(self._connection):

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from kappa.adapters.sqlite.connection import connect, create, delete, size_bytes, sqlite_errors
-from kappa.adapters.sqlite.stored_table import SELECT_PROGRESS, progress_of, stored_table
+from kappa.adapters.sqlite.stored_table import FORMAT, SELECT_PROGRESS, progress_of, stored_table
 from kappa.adapters.sqlite.view_query import answer
 from kappa.adapters.sqlite.view_writer import SqliteViewWriter
 from kappa.model.partitioning import partition_of
@@ -43,7 +43,7 @@ class SqliteViews:
 
     def create(self, table: ViewTable) -> None:
         for file in self._files(table):
-            create(file, stored_table(table).schema)
+            create(file, stored_table(table).schema, schema_format=FORMAT)
 
     def drop(self, table: ViewTable) -> None:
         for file in self._files(table):
@@ -92,7 +92,7 @@ class SqliteViews:
             yield Snapshot(progress_of(table, group, ()), iter(()), iter(()))
             return
         stored = stored_table(table)
-        with closing(connect(file, read_only=True)) as connection:
+        with closing(connect(file, read_only=True, schema_format=FORMAT)) as connection:
             with sqlite_errors(file):
                 connection.execute("BEGIN")
                 # The first statement to read fixes the moment for all that follow.
@@ -109,7 +109,7 @@ class SqliteViews:
         stored = stored_table(table)
         for file in self._existing_files(table):
             # A connection of its own: while a statement runs, its connection sees the state that it began with.
-            with sqlite_errors(file), closing(connect(file, read_only=True)) as connection:
+            with sqlite_errors(file), closing(connect(file, read_only=True, schema_format=FORMAT)) as connection:
                 yield from map(stored.row, connection.execute(stored.select_rows))
 
     def row_count(self, table: ViewTable) -> int:
@@ -165,7 +165,7 @@ class SqliteViews:
             del self._readers[file]
         if inode is None:
             return None
-        reader = connect(file, read_only=True)
+        reader = connect(file, read_only=True, schema_format=FORMAT)
         self._readers[file] = (inode, reader)
         return reader
 
