@@ -248,7 +248,7 @@ class Applying:
             version, self._primary(table.view, other_than=table.version), store=self._store, open_log=self._open_log
         )
         with self._open_log(table.log) as log:
-            while behind := goal.behind():
+            while goal.behind():
                 report = self._runner.poll()
                 self._refuse_failed(version, report)
                 ends = log.ends()
@@ -256,7 +256,7 @@ class Applying:
                 estimator.add(time.monotonic(), position, ends)
                 total = sum(ends.values())
                 done = max(0, min(sum(position.values()), total - 1))
-                yield Advance(done, total, note=_remaining(estimator) or f"{behind:,} events behind")
+                yield Advance(done, total, note=_remaining(estimator))
                 self._pause(POLL_S)
 
     def _position(self, version: Version, report: RunReport | None) -> Mapping[int, int]:
