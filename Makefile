@@ -80,7 +80,7 @@ endef
 COMPILE = $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate
 
 lock:  ## Pin the dependencies in pyproject.toml anew (needs uv)
-	$(COMPILE) pyproject.toml --extra parquet --group dev --output-file requirements/test.lock
+	$(COMPILE) pyproject.toml --extra parquet --extra stack --group dev --output-file requirements/test.lock
 	$(COMPILE) pyproject.toml --constraint requirements/test.lock --output-file requirements/demo.lock
 	$(COMPILE) pyproject.toml --extra parquet --group bench --constraint requirements/test.lock --output-file requirements/bench.lock
 	$(COMPILE) --group build --constraint requirements/test.lock --output-file requirements/build.lock
