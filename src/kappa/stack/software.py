@@ -1,0 +1,133 @@
+"""Fetch and build what a stack runs, once per machine: Kafka and the registry by Maven, the S3 gateway by Go.
+
+Both take it from wherever this machine's own settings say. PostgreSQL comes from the system's packages; it is found,
+not fetched. A folder of the cache is complete or absent: it gets its name, which holds the version, when it is done.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from kappa.errors import InstallFailed
+from kappa.stack.locking import locked
+from kappa.stack.part import Software
+from kappa.stack.tools import GO, MAVEN, postgres_folder
+
+CACHE_VARIABLE = "KAPPA_CACHE"
+_POM = Path(__file__).with_name("pom.xml")
+_GATEWAY = "github.com/versity/versitygw/cmd/versitygw"
+_GATEWAY_VERSION = "v1.7.0"
+_LINES_MAX = 10
+
+Say = Callable[[str], None]
+
+
+def cache_folder(environment: Mapping[str, str]) -> Path:
+    """Return where fetched software is kept.
+
+    >>> str(cache_folder({"KAPPA_CACHE": "/data/cache", "XDG_CACHE_HOME": "/home/ana/.cache"}))
+    '/data/cache'
+    >>> str(cache_folder({"XDG_CACHE_HOME": "/home/ana/.cache"}))
+    '/home/ana/.cache/kappa'
+    """
+    if chosen := environment.get(CACHE_VARIABLE):
+        return Path(chosen).expanduser().absolute()
+    if caches := environment.get("XDG_CACHE_HOME"):
+        return Path(caches) / "kappa"
+    return Path.home() / ".cache" / "kappa"
+
+
+def jars_folder(cache: Path) -> Path:
+    """Return where the jars of today's pom.xml are kept."""
+    return cache / f"jars-{hashlib.sha256(_POM.read_bytes()).hexdigest()[:12]}"
+
+
+def gateway_folder(cache: Path) -> Path:
+    """Return where the S3 gateway is kept."""
+    return cache / f"versitygw-{_GATEWAY_VERSION}"
+
+
+def locate(environment: Mapping[str, str]) -> Software:
+    """Return where everything is, or will be once it is installed.
+
+    Raises:
+        ToolMissing: PostgreSQL is not on this machine.
+    """
+    cache = cache_folder(environment)
+    jars = jars_folder(cache)
+    return Software(
+        kafka=jars / "kafka",
+        registry=jars / "registry",
+        gateway=gateway_folder(cache) / "versitygw",
+        postgres=postgres_folder(environment),
+    )
+
+
+def install(environment: Mapping[str, str], *, say: Say) -> Software:
+    """Put what is missing into the cache, saying what and how long it took, and return where everything is.
+
+    Raises:
+        ToolMissing: Maven, Go or PostgreSQL is not on this machine.
+        InstallFailed: Maven or Go could not do it.
+    """
+    software = locate(environment)
+    cache = cache_folder(environment)
+    if not jars_folder(cache).exists():
+        _install(jars_folder(cache), "Kafka and the schema registry (160 MB)", _fetch_jars, environment, say)
+    if not gateway_folder(cache).exists():
+        _install(gateway_folder(cache), "the S3 gateway (a minute or two)", _build_gateway, environment, say)
+    return software
+
+
+def _install(
+    folder: Path, what: str, make: Callable[[Path, Mapping[str, str]], None], environment: Mapping[str, str], say: Say
+) -> None:
+    try:
+        with locked(folder.parent):
+            if folder.exists():  # somebody else was faster
+                return
+            say(f"installing {what} in {folder}")
+            began = time.monotonic()
+            with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f"{folder.name}.") as unfinished:
+                made = Path(unfinished) / folder.name
+                made.mkdir()
+                make(made, environment)
+                made.rename(folder)
+            say(f"installed {what} after {time.monotonic() - began:.0f} s")
+    except OSError as error:
+        raise InstallFailed(what=what, output=f"{error.strerror}: {error.filename}") from error
+
+
+def _fetch_jars(folder: Path, environment: Mapping[str, str]) -> None:
+    pom = shutil.copy(_POM, folder)
+    mvn = MAVEN.find(environment)
+    _run([str(mvn), "--quiet", "--batch-mode", "--file", pom, "package"], "Kafka and the schema registry", environment)
+
+
+def _build_gateway(folder: Path, environment: Mapping[str, str]) -> None:
+    go = GO.find(environment)
+    command = [str(go), "install", "-trimpath", "-ldflags=-s", f"{_GATEWAY}@{_GATEWAY_VERSION}"]
+    _run(command, "the S3 gateway", {**environment, "GOBIN": str(folder)})
+
+
+def _run(command: Sequence[str], what: str, environment: Mapping[str, str]) -> None:
+    done = subprocess.run(  # noqa: S603 - a program that PATH names, with arguments of ours
+        command,
+        env=dict(environment),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        cwd=os.sep,  # no settings of a folder where somebody happens to be
+        check=False,
+    )
+    if done.returncode:
+        raise InstallFailed(what=what, output="\n".join(done.stdout.strip().splitlines()[-_LINES_MAX:]))

@@ -1,0 +1,125 @@
+"""Find the programs that a stack needs from the machine it runs on. Looks, and installs nothing."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import re
+import shutil
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from kappa.errors import ToolMissing
+
+JAVA_MIN = 17
+POSTGRES_USER = "postgres"  # whom Debian's package makes
+
+
+@dataclass(frozen=True, slots=True)
+class Tool:
+    """A program.
+
+    Attributes:
+        purpose: What a stack needs it for.
+        package: What brings it, in Debian's words.
+    """
+
+    name: str
+    purpose: str
+    package: str
+
+    @property
+    def next_step(self) -> str:
+        """How to get it."""
+        return f"install it: apt-get install {self.package} (or your system's package for it)"
+
+    def missing(self, found: str = "is not installed") -> ToolMissing:
+        """Return the error that says so."""
+        return ToolMissing(tool=self.name, purpose=self.purpose, found=found, next_step=self.next_step)
+
+    def find(self, environment: Mapping[str, str]) -> Path:
+        """Return the program that PATH names.
+
+        Raises:
+            ToolMissing: There is none.
+        """
+        if found := shutil.which(self.name, path=environment.get("PATH", "")):
+            return Path(found)
+        raise self.missing()
+
+
+JAVA = Tool("java", "Kafka and the schema registry run on it", "openjdk-17-jre-headless")
+MAVEN = Tool("mvn", "it fetches Kafka and the schema registry", "maven")
+GO = Tool("go", "it builds the S3 gateway", "golang-go")
+POSTGRES = Tool("postgres", "views, control store and schemas are kept in it", "postgresql")
+
+
+def require_java(environment: Mapping[str, str]) -> str:
+    """Return the version of Java.
+
+    Raises:
+        ToolMissing: There is none, or it is too old.
+    """
+    java = JAVA.find(environment)
+    done = subprocess.run([java, "-version"], capture_output=True, text=True, env=dict(environment), check=False)  # noqa: S603
+    found = re.search(r'version "(\d+)[^"]*"', done.stderr)
+    if found is None:
+        raise JAVA.missing("does not say its version")
+    if int(found[1]) < JAVA_MIN:
+        raise JAVA.missing(f"is {found[0]}, older than {JAVA_MIN}")
+    return found[0]
+
+
+def postgres_folder(environment: Mapping[str, str], *, installed: Path = Path("/usr/lib/postgresql")) -> Path:
+    """Return the folder of PostgreSQL's programs: from PATH, or the newest of those that Debian keeps apart.
+
+    Raises:
+        ToolMissing: There is none.
+    """
+    if found := shutil.which(POSTGRES.name, path=environment.get("PATH", "")):
+        # Where the link leads: the programs find their own files from there.
+        folders = [Path(found).resolve().parent]
+    else:
+        folders = sorted(installed.glob("*/bin"), key=lambda each: -int(re.sub(r"\D", "", each.parent.name) or 0))
+    for folder in folders:
+        if (folder / "postgres").exists() and (folder / "initdb").exists():
+            return folder
+    raise POSTGRES.missing()
+
+
+def postgres_user() -> str | None:
+    """Return who must run PostgreSQL: somebody else when this is root, as whom it refuses to run.
+
+    Raises:
+        ToolMissing: This is root, and the user that PostgreSQL's package makes does not exist.
+    """
+    if os.geteuid() != 0:
+        return None
+    try:
+        pwd.getpwnam(POSTGRES_USER)
+    except KeyError:
+        raise ToolMissing(
+            tool=f"the user '{POSTGRES_USER}'",
+            purpose="PostgreSQL refuses to run as root",
+            found="does not exist",
+            next_step=f"create it: useradd --system {POSTGRES_USER}",
+        ) from None
+    return POSTGRES_USER
+
+
+def entrance_closed_to(user: str, folder: Path) -> Path | None:
+    """Return the first folder on the way to `folder`, itself included, that a user may not enter, or None."""
+    account = pwd.getpwnam(user)
+    for each in (*reversed(folder.absolute().parents), folder.absolute()):
+        if not each.exists():
+            break
+        status = each.stat()
+        owner_bit, group_bit, other_bit = 0o100, 0o010, 0o001
+        bit = owner_bit if status.st_uid == account.pw_uid else other_bit
+        if bit == other_bit and status.st_gid == account.pw_gid:
+            bit = group_bit
+        if not status.st_mode & bit:
+            return each
+    return None
