@@ -1,5 +1,6 @@
-# Everything here installs what it needs into a virtual environment of its own (.venv, .venv-bench) and nothing
-# elsewhere. A stamp per lock lies in the environment, so that a second run installs nothing.
+# Everything here installs what it needs into a virtual environment of its own (.venv, .venv-bench). A stamp per lock lies
+# in the environment, so that a second run installs nothing. Only the tests need more: what `kappa stack` runs, in its
+# cache (~/.cache/kappa), made by the machine's own Java, Maven and Go; and PostgreSQL, by apt-get unless it is there.
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
@@ -10,6 +11,9 @@ SHELL := /bin/bash
 PYTHON ?= python3.11 python3.12 python3
 UV ?= uv
 
+SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
+APT := $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get
+
 PIP := -m pip install --quiet --disable-pip-version-check --no-input
 LOCKED := --require-hashes --no-deps --no-build-isolation --use-pep517
 
@@ -19,7 +23,7 @@ help:  ## Say what can be made
 demo: .venv/.installed/kappa .venv/.installed/data  ## Turn 336,776 real flights into a log, a view and answers; about two minutes
 	@.venv/bin/kappa demo
 
-test: .venv/.installed/test  ## Run the tests, fast ones first
+test: .venv/.installed/test .venv/.installed/stack  ## Run the tests, fast ones first
 	@.venv/bin/python -m pytest
 
 check: .venv/.installed/test  ## Run the linter, the formatter, the type checker and the rules for imports
@@ -63,6 +67,14 @@ clean:  ## Delete the environments and caches; projects and their logs stay
 
 %/.installed/test: requirements/test.lock %/.installed/kappa %/.installed/data
 	$(call install-lock,test tools)
+
+%/.installed/stack: src/kappa/stack/pom.xml src/kappa/stack/software.py %/.installed/kappa
+	@command -v postgres >/dev/null || ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || { \
+	    echo "installing PostgreSQL$(if $(SUDO), as root by sudo,), with: apt-get install postgresql"; \
+	    $(APT) update --quiet --quiet && $(APT) install --quiet --quiet --yes --no-install-recommends postgresql; \
+	}
+	@$*/bin/kappa stack install
+	@touch $@
 
 %/.installed/bench: requirements/bench.lock %/.installed/kappa
 	$(call install-lock,what kappa is measured against)

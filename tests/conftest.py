@@ -7,6 +7,8 @@ import signal
 import pytest
 from hypothesis import settings
 
+pytest_plugins = ["kappa.testing.stacks"]
+
 # A shell that starts a job in the background makes it ignore Ctrl-C, and its children with it; some tests press it.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 

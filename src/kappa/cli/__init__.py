@@ -43,6 +43,7 @@ VERBS = {
     "query": "Answer an SQL query over the views.",
     "tail": "Show the last events of the log.",
     "dlq": "List, show and retry what was set aside.",
+    "stack": "Start and stop Kafka, PostgreSQL, a schema registry and S3 on this machine.",
     "doctor": "Check this machine and project, and say what to repair.",
     "version": "Show the versions of kappa and what it runs on.",
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import click
 
@@ -23,7 +23,11 @@ def doctor(place: Place, out: Output) -> None:
     Example:
       kappa doctor --json
     """
-    findings = tuple(_findings(place))
+    show_findings(out, tuple(_findings(place)))
+
+
+def show_findings(out: Output, findings: Sequence[Finding]) -> None:
+    """Show findings; exit code 1 if one is a failure."""
 
     def text() -> None:
         for each in findings:

@@ -82,8 +82,9 @@ _EVENTS = """\
 """
 
 _IGNORED = """\
-# The log and the views' rows.
+# The log and the views' rows, and a stack of `kappa stack`.
 .kappa/
+.kappa-stack/
 __pycache__/
 """
 

@@ -103,10 +103,10 @@ def lives(process: Process) -> bool:
 
 
 def send(process: Process, number: int) -> None:
-    """Send a signal, unless the process has ended."""
+    """Send a signal, unless the process has ended. What its script runs before it gets the signal too."""
     if lives(process):
         with contextlib.suppress(ProcessLookupError):
-            os.kill(process.pid, number)
+            os.killpg(process.pid, number)
 
 
 def stop(processes: Sequence[Process]) -> None:

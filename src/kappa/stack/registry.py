@@ -32,6 +32,10 @@ def registry(site: Site) -> Part:
             "QUARKUS_HTTP_PORT": str(port),
             "QUARKUS_MANAGEMENT_HOST": HOST,
             "QUARKUS_MANAGEMENT_PORT": str(management),
+            "QUARKUS_BANNER_ENABLED": "false",
+            # A line per request, each question whether it is ready among them, would bury what matters.
+            "QUARKUS_HTTP_ACCESS_LOG_ENABLED": "false",
+            "QUARKUS_LOG_CATEGORY__IO_APICURIO__LEVEL": "WARN",
             "APICURIO_STORAGE_KIND": "sql",
             "APICURIO_STORAGE_SQL_KIND": "postgresql",
             "APICURIO_DATASOURCE_URL": (

@@ -106,9 +106,11 @@ def _install(
 
 
 def _fetch_jars(folder: Path, environment: Mapping[str, str]) -> None:
-    pom = shutil.copy(_POM, folder)
     mvn = MAVEN.find(environment)
-    _run([str(mvn), "--quiet", "--batch-mode", "--file", pom, "package"], "Kafka and the schema registry", environment)
+    # A copy: Maven writes beside its file, and ours may lie where nobody may write.
+    pom = shutil.copy(_POM, folder)
+    command = [str(mvn), "--quiet", "--batch-mode", "--file", str(pom), "package"]
+    _run(command, "Kafka and the schema registry", environment)
 
 
 def _build_gateway(folder: Path, environment: Mapping[str, str]) -> None:

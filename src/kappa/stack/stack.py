@@ -36,7 +36,7 @@ from kappa.stack.processes import Process, kill, lives, send, start, stop
 from kappa.stack.registry import registry
 from kappa.stack.s3 import s3
 from kappa.stack.software import Say, install, locate
-from kappa.stack.tools import entrance_closed_to, postgres_user, require_java
+from kappa.stack.tools import check_entrance, postgres_user, require_java
 
 BROKERS, BROKERS_SMALL = 3, 1
 # A port may be taken between choosing and using it, and the children of a killed server may need a moment to end.
@@ -206,13 +206,8 @@ class Stack:
 
     def _check_machine(self) -> None:
         require_java(self._environment)
-        user = postgres_user()
-        if user is not None and (closed := entrance_closed_to(user, self.folder)):
-            raise InputError(
-                f"PostgreSQL runs as '{user}', who cannot enter {closed}",
-                where=str(self.folder),
-                next_step="keep the stack elsewhere: kappa stack up --folder /var/lib/kappa-stack",
-            )
+        if (user := postgres_user()) is not None:
+            check_entrance(user, self.folder)
 
     def _open_inventory(self) -> Inventory:
         wanted = BROKERS_SMALL if self._small else BROKERS
@@ -267,8 +262,8 @@ class Stack:
             for name in taken:
                 self._say(f"{part.name}: somebody else listens on port {inventory.ports.pop(name)}; another is chosen")
         parts = self._describe(inventory, software)
-        running = {part: inventory.processes[part.name] for part in parts if _alive(part, inventory)}
-        stop([process for part, process in running.items() if process.fingerprint != part.fingerprint])
+        running = [(part, inventory.processes[part.name]) for part in parts if _alive(part, inventory)]
+        stop([process for part, process in running if process.fingerprint != part.fingerprint])
         bootstrap = ",".join(part.address for part in parts if part.name in broker_names(inventory.brokers))
         inventory.addresses = {"kafka": bootstrap, **{part.name: part.address for part in parts}}
         write_inventory(self.folder, inventory)

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from kappa.errors import ToolMissing
+from kappa.errors import InputError, ToolMissing
 
 JAVA_MIN = 17
 POSTGRES_USER = "postgres"  # whom Debian's package makes
@@ -82,11 +82,15 @@ def postgres_folder(environment: Mapping[str, str], *, installed: Path = Path("/
         # Where the link leads: the programs find their own files from there.
         folders = [Path(found).resolve().parent]
     else:
-        folders = sorted(installed.glob("*/bin"), key=lambda each: -int(re.sub(r"\D", "", each.parent.name) or 0))
+        folders = sorted(installed.glob("*/bin"), key=lambda each: _numbers(each.parent.name), reverse=True)
     for folder in folders:
         if (folder / "postgres").exists() and (folder / "initdb").exists():
             return folder
     raise POSTGRES.missing()
+
+
+def _numbers(version: str) -> list[int]:
+    return [int(number) for number in re.findall(r"\d+", version)]
 
 
 def postgres_user() -> str | None:
@@ -109,17 +113,21 @@ def postgres_user() -> str | None:
     return POSTGRES_USER
 
 
-def entrance_closed_to(user: str, folder: Path) -> Path | None:
-    """Return the first folder on the way to `folder`, itself included, that a user may not enter, or None."""
+def check_entrance(user: str, folder: Path) -> None:
+    """Check that a user may enter a folder, which need not exist yet.
+
+    Raises:
+        InputError: A folder on the way there is closed to the user.
+    """
     account = pwd.getpwnam(user)
-    for each in (*reversed(folder.absolute().parents), folder.absolute()):
+    for each in (*reversed(folder.parents), folder):
         if not each.exists():
-            break
+            return
         status = each.stat()
-        owner_bit, group_bit, other_bit = 0o100, 0o010, 0o001
-        bit = owner_bit if status.st_uid == account.pw_uid else other_bit
-        if bit == other_bit and status.st_gid == account.pw_gid:
-            bit = group_bit
-        if not status.st_mode & bit:
-            return each
-    return None
+        shift = 6 if status.st_uid == account.pw_uid else 3 if status.st_gid == account.pw_gid else 0
+        if not status.st_mode >> shift & 1:
+            raise InputError(
+                f"PostgreSQL runs as '{user}', who cannot enter {each}",
+                where=str(folder),
+                next_step="keep the stack elsewhere: kappa stack up --folder /var/lib/kappa-stack",
+            )
