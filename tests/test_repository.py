@@ -47,7 +47,13 @@ def test_the_locks_agree_on_versions() -> None:
 
 def test_every_dependency_is_locked() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
-    wanted = {"demo": project["project"]["dependencies"], "test": project["dependency-groups"]["dev"]}
+    extras = [
+        each
+        for extra, wanted in project["project"]["optional-dependencies"].items()
+        if extra != "stack"
+        for each in wanted
+    ]
+    wanted = {"demo": project["project"]["dependencies"], "test": [*project["dependency-groups"]["dev"], *extras]}
 
     for lock, requirements in wanted.items():
         locked = re.findall(r"^([\w-]+)==", (ROOT / "requirements" / f"{lock}.lock").read_text(), re.MULTILINE)

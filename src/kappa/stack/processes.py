@@ -23,7 +23,7 @@ from kappa.stack.part import Part
 
 _POLL_INTERVAL_S = 0.05
 # A broker whose last peers are gone waits for a quorum for ever; others end within a few seconds.
-STOP_TIMEOUT_S = 15.0
+STOP_TIMEOUT_S = 8.0
 _KILLED_TIMEOUT_S = 10.0
 
 

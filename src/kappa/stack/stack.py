@@ -78,7 +78,7 @@ class Stack:
             environment: PATH and the places of caches; by default this process's.
             say: Is told what is being done.
         """
-        self.folder = folder.absolute()
+        self.folder = folder.expanduser().resolve()
         self._small = small
         self._environment = os.environ if environment is None else environment
         self._say = say

@@ -64,12 +64,13 @@ def require_java(environment: Mapping[str, str]) -> str:
     """
     java = JAVA.find(environment)
     done = subprocess.run([java, "-version"], capture_output=True, text=True, env=dict(environment), check=False)  # noqa: S603
-    found = re.search(r'version "(\d+)[^"]*"', done.stderr)
+    found = re.search(r'version "((\d+)[^"]*)"', done.stderr)
     if found is None:
         raise JAVA.missing("does not say its version")
-    if int(found[1]) < JAVA_MIN:
-        raise JAVA.missing(f"is {found[0]}, older than {JAVA_MIN}")
-    return found[0]
+    version, major = found.groups()
+    if int(major) < JAVA_MIN:
+        raise JAVA.missing(f"{version} is older than {JAVA_MIN}")
+    return str(version)
 
 
 def postgres_folder(environment: Mapping[str, str], *, installed: Path = Path("/usr/lib/postgresql")) -> Path:
