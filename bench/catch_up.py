@@ -38,9 +38,9 @@ LIVE_S = 2.0
 ERROR_PERCENT_MAX = 20
 PARTITIONS = 4
 # Each is many estimates, and takes long.
-ROUNDS_MAX = 3
+ROUNDS_MAX = 2
 
-# A handler that takes ten times as long as the shop's own view does: a replay that is worth waiting for.
+# A handler that takes twenty times as long as the shop's own view does: a replay that is worth waiting for.
 BUSY = '''
 from shop import OrderPlaced, PageView, ProfileUpdated, UserRegistered
 from kappa import View, count, on
@@ -53,7 +53,7 @@ class Busy(View, key="user_id"):
 
     @on(PageView)
     def page_viewed(self, event: PageView) -> None:
-        self.thought += sum(ord(letter) % 7 for letter in event.page * 40) % 11
+        self.thought += sum(ord(letter) % 7 for letter in event.page * 80) % 11
 '''
 
 

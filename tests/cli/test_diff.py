@@ -79,6 +79,20 @@ def test_a_broken_expectation_makes_the_exit_code_1_and_the_report_is_kept(kappa
     assert set(typed.json) == set(DiffReport.__struct_fields__)
 
 
+def test_after_a_rollback_is_possible_a_diff_with_the_warm_version_leads_to_it(kappa, changed) -> None:
+    kappa("promote", "user_profile", "v2", "--force")
+
+    assert kappa("diff", "user_profile").out.splitlines()[-1] == (
+        "next: v1 is warm: kappa rollback user_profile returns to it"
+    )
+
+
+def test_what_was_aborted_is_compared_and_not_to_be_promoted(kappa, changed) -> None:
+    kappa("abort", "user_profile", "v2")
+
+    assert "next:" not in kappa("diff", "user_profile", "v1", "v2").out
+
+
 def test_a_version_compared_with_itself_has_nothing_to_say(kappa, folded) -> None:
     typed = kappa("diff", "user_profile", "v1", "v1")
 

@@ -62,6 +62,27 @@ def email(kappa: Kappa, *options: str) -> str:
     return found
 
 
+def test_a_plan_that_was_not_applied_is_not_promoted_without_a_review(kappa: Kappa, compared: Path) -> None:
+    kappa("plan")
+    refused = kappa("promote")
+
+    assert refused.code == 1
+    assert "next:  kappa apply, then kappa promote" in refused.err
+    assert kappa("get", VIEW, "ana", "--json").json["version"] == 1
+
+
+@pytest.mark.parametrize("verb", [("history",), ("versions",), ("abort", "v1"), ("promote", "v1"), ("shift", "v1=5")])
+def test_a_view_that_was_never_deployed_is_named_with_those_that_were(
+    kappa: Kappa, compared: Path, verb: tuple[str, ...]
+) -> None:
+    refused = kappa(verb[0], "user_profil", *verb[1:])
+
+    assert (refused.code, refused.err.splitlines()) == (
+        1,
+        ["error: no deployed view is called 'user_profil'", "next:  choose one of: user_profile"],
+    )
+
+
 @pytest.mark.slow
 def test_promote_and_roll_back_and_promote_again(kappa: Kappa, compared: Path) -> None:
     promoted = kappa("promote", VIEW, "v2")

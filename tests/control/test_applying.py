@@ -15,13 +15,13 @@ import pytest
 from kappa.adapters.embedded.fold import FoldWorker, Pace
 from kappa.app import App
 from kappa.config import load_settings
-from kappa.control.applying import Applied, Applying, StepAdvance, current_plan
+from kappa.control.applying import Applied, Applying, StepAdvance, current_plan, refuse_unreviewed
 from kappa.control.ranges import TimeRange
 from kappa.control.versions import FirstVersions
-from kappa.errors import PlanNotFound, PlanStale, ReleaseRefused, WorkerFailed
+from kappa.errors import InputError, PlanNotFound, PlanStale, ReleaseRefused, SeedRefused, WorkerFailed
 from kappa.model.kernel import Kernel
 from kappa.model.records import NewRecord
-from kappa.ports import Canary, PlanRecord, PlanState, RunReport, WorkerHealth
+from kappa.ports import Canary, Deployment, PlanRecord, PlanState, RunReport, WorkerHealth
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 SETTINGS = """
@@ -50,6 +50,27 @@ class Till(View, key="shop"):
 NET = CODE.replace("total(Sold.cents)", "total(Sold.cents - 1)")
 BOTH = NET.replace("maximum(Sold.cents)", "maximum(Sold.cents - 1)")
 RENAMED = CODE.replace("turnover: int", "revenue: int")
+RAISING = CODE.replace(", total", ", on, total").replace(
+    "    largest: int | None = maximum(Sold.cents)\n",
+    """    largest: int | None = maximum(Sold.cents)
+    seen: int = 0
+
+    @on(Sold)
+    def sold(self, event: Sold) -> None:
+        self.seen = 1 // (event.cents >= 10)
+""",
+)
+MIGRATED = CODE.replace(", total", ", migrate, total").replace(
+    "    turnover: int = total(Sold.cents)\n",
+    """    turnover: int = total(Sold.cents)
+    tax: int = 0
+
+    @staticmethod
+    @migrate(from_version=1)
+    def from_1(old: dict) -> dict:
+        return {"tax": max(0, old["turnover"] // 5)}
+""",
+)
 FEWER_SALES = NET.replace("count(Sold)", "count(Sold, where=Sold.cents > 5)")
 
 
@@ -391,6 +412,78 @@ def test_a_candidate_that_cannot_be_folded_stops_the_plan_and_nothing_else(shops
     assert refusal.value.next_step is not None
     assert "kappa abort shop v2" in refusal.value.next_step
     assert shops.app.control.release().primaries == {"shop": 1, "till": 1}
+
+
+def test_a_plan_that_was_not_reviewed_is_not_finished(shops: Pipeline) -> None:
+    record = shops.plan(NET)
+    with pytest.raises(InputError, match="plan 1 has not come to its review yet: 0 of the 3 steps before it are done"):
+        refuse_unreviewed(record)
+
+    shops.apply(record, promote=False)
+
+    refuse_unreviewed(current_plan(shops.app.control))
+
+
+def test_a_plan_that_promotes_nothing_is_not_finished_by_promoting(shops: Pipeline) -> None:
+    with pytest.raises(InputError, match="plan 1 promotes nothing") as refusal:
+        refuse_unreviewed(shops.plan(NET, strategy="parallel"))
+
+    assert refusal.value.next_step == "compare, then choose: kappa promote shop v2"
+
+
+def test_a_plan_of_another_release_of_kappa_is_stale(shops: Pipeline) -> None:
+    record = shops.app.control.add_plan(b'{"format": 0}', actor="ana")
+
+    with pytest.raises(PlanStale, match="another release of kappa made it"):
+        shops.apply(record)
+
+
+def test_what_is_expected_of_a_candidate_is_loosened_by_another_plan_without_a_replay(shops: Pipeline) -> None:
+    with pytest.raises(ReleaseRefused, match="sales"):
+        shops.apply(shops.plan(FEWER_SALES))
+    code = FEWER_SALES.replace('"unchanged"', '"changes in at most 100 %"')
+
+    shops.apply(shops.plan(code))
+
+    assert shops.app.control.release().primaries["shop"] == 2
+
+
+def test_a_diff_from_before_expectations_changed_speaks_for_nobody(shops: Pipeline) -> None:
+    shops.apply(shops.plan(NET), promote=False)
+    version = shops.app.control.versions("shop")[1]
+    deployment = {name: getattr(version, name) for name in Deployment.__struct_fields__}
+    shops.app.control.deploy(Deployment(**deployment | {"expectations": {"turnover": "unchanged"}}))
+
+    with pytest.raises(ReleaseRefused, match="before what is expected of it changed"):
+        outcome(shops.app.releasing.promote({"shop": 2}, wait_s=0))
+
+
+def test_a_candidate_whose_handler_raises_on_old_events_is_not_promoted_unless_forced(shops: Pipeline) -> None:
+    with pytest.raises(ReleaseRefused, match="sets aside 10 events that v1 does not: kappa dlq list"):
+        shops.apply(shops.plan(RAISING))
+    assert shops.app.control.release().primaries["till"] == 1
+
+    outcome(shops.app.releasing.promote({"till": 2}, wait_s=0, force=True))
+
+    assert shops.app.control.release().primaries["till"] == 2
+
+
+def test_a_migration_that_was_mended_is_made_anew(shops: Pipeline) -> None:
+    with pytest.raises(SeedRefused, match="from_1"):
+        shops.apply(shops.plan(MIGRATED.replace("max(0, ", "max(None, ")))
+
+    shops.apply(shops.plan(MIGRATED))
+
+    states = [(v.table.version, v.aborted) for v in shops.app.control.versions("shop")]
+    assert (states, shops.app.control.release().primaries["shop"]) == ([(1, False), (2, True), (3, False)], 3)
+
+
+def test_code_that_counts_for_a_range_is_counted_for_all_events_if_its_view_is_planned_by_name(shops: Pipeline) -> None:
+    shops.apply(shops.plan_range(NET, JANUARY_5))
+
+    shops.apply(shops.plan(NET, views=["shop"]))
+
+    assert shops.rows("shop", 3)[0] == ("shop 0", 12, sum(range(0, 60, 5)) - 12)
 
 
 def test_without_a_plan_there_is_nothing_to_apply(shops: Pipeline) -> None:

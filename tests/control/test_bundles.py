@@ -273,7 +273,9 @@ def test_what_cannot_be_imported_from_a_bundle_is_said_with_its_place(
         bundles.store(write(shop=shop, rates=RATES), ["shop"])
 
     assert error.value.message.startswith(message)
-    assert (error.value.where or "").endswith(where)
+    place = error.value.where or ""
+    assert place.endswith(where)
+    assert not place or str(write().parent / "bundles") not in place, "the author's file, and not the copy"
 
 
 def test_a_module_that_the_project_has_not_is_said(bundles: Bundles, write: Write) -> None:
@@ -307,6 +309,20 @@ def test_a_bundle_that_was_altered_where_it_is_kept_is_refused(
         Bundles(write().parent / "bundles", Altered()).load(bundle_id)
     with pytest.raises(BundleNotFound):
         bundles.load("0" * 64)
+
+
+def test_a_bundle_that_was_altered_where_it_is_kept_is_mended_by_whoever_stores_its_code_again(
+    bundles: Bundles, write: Write, control: SqliteControl
+) -> None:
+    bundle_id = bundles.store(write(shop=SHOP, rates=RATES), ["shop"])
+    with control._transaction() as connection:
+        connection.execute("UPDATE bundles SET content = zeroblob(9)")
+    with pytest.raises(BundleDamaged):
+        bundles.load(bundle_id)
+
+    assert bundles.store(write(), ["shop"]) == bundle_id
+
+    assert bundles.load(bundle_id).project.views
 
 
 PLAIN = {"shop": SHOP, "rates": RATES}

@@ -263,6 +263,18 @@ def test_a_cause_says_which_version_set_the_event_aside_and_why(folded) -> None:
     assert sample.cause.right_reason == ""
 
 
+def test_what_only_the_right_version_sets_aside_counts_up_to_the_position_of_both(folded) -> None:
+    refused = record(5, "ana", 1)
+    deployed = folded([*deposits(0), refused])
+    assert [compare(deployed, *versions).dead_right_only for versions in ((1, 2), (2, 1), (1, 1))] == [0, 1, 0]
+
+    deployed.log.append([refused])
+    deployed.fold(1)
+
+    report = compare(deployed, 2, 1)
+    assert (report.dead_right, report.dead_right_only) == (2, 1)
+
+
 def test_samples_are_those_that_changed_most_and_only_the_first_are_explained(folded) -> None:
     """`n1` is left out by version 2: the account with the larger share of it changes more."""
     records = [each for at in range(6) for each in deposits(1, 3 + 3 * at, account=f"user{at}")]

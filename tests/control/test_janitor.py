@@ -140,6 +140,21 @@ def test_the_code_of_a_plan_stays_as_long_as_the_plan(served: Served) -> None:
     assert bundle in janitor(served).run(later()).bundles
 
 
+def test_while_a_plan_that_cannot_be_read_may_go_on_no_row_and_no_code_goes(served: Served) -> None:
+    """Another release of kappa made it."""
+    old = served.control.add_plan(b'{"format": 2}', actor="ana")
+    served.control.advance_plan(old.number, steps_done=0, state=PlanState.ABANDONED)
+    unknown = served.control.add_plan(b'{"format": 2, "steps": [{"step": "fly"}]}', actor="ana")
+    served.control.advance_plan(unknown.number, steps_done=0, state=PlanState.APPLYING)
+
+    swept = janitor(served).run(later())
+
+    assert (swept.tables, swept.bundles, swept.plans) == ((), (), (old.number,))
+
+    served.control.advance_plan(unknown.number, steps_done=0, state=PlanState.ABANDONED)
+    assert janitor(served).run(later()).tables == ROWS
+
+
 @pytest.mark.parametrize("state", [PlanState.PLANNED, PlanState.APPLIED, PlanState.ABANDONED])
 def test_an_old_plan_goes(served: Served, state: PlanState) -> None:
     record = plan(served, state=state)

@@ -195,7 +195,7 @@ def test_what_does_not_exist_or_has_no_rows_is_promoted_by_no_force(served: Serv
     for version, reason in {3: "its seed is not complete", 4: "was aborted", 5: "does not exist"}.items():
         with pytest.raises((ReleaseRefused, VersionNotFound), match=f"carrier v{version} .*{reason}"):
             served.promote(carrier=version, force=force)
-    with pytest.raises(VersionNotFound, match="airport v1 does not exist"):
+    with pytest.raises(ViewNotFound, match="no deployed view is called 'airport'"):
         served.promote(airport=1, force=force)
 
 

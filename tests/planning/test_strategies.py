@@ -12,7 +12,7 @@ from kappa.planning.changes import ChangeKind
 from kappa.planning.plans import Plan
 from kappa.planning.steps import Deploy, Promote, Retire, Shift
 from kappa.planning.strategies import SeedOffer, build_plan
-from kappa.ports import Canary, Former, Release
+from kappa.ports import Canary, Former, Release, Seed
 
 FULL = ["deploy carrier v2", "catch up carrier v2", "diff carrier v1 v2", "promote carrier v2"]
 
@@ -110,9 +110,30 @@ def test_a_candidate_with_another_seed_is_not_the_same() -> None:
 
 def test_a_seed_that_was_interrupted_is_made_again() -> None:
     code = in_code(seed=SeedOffer(migration(), ""))
-    plan = build_plan(facts(deployed(1), deployed(2, NEW, seed=migration(), seeded=False), code=code))
+    interrupted = deployed(2, NEW, seed=migration(), seeded=False, bundle="b2")
+    plan = build_plan(facts(deployed(1), interrupted, code=code))
 
     assert steps(plan) == ["make the seed of carrier v2 from v1", *FULL[1:]]
+
+
+@pytest.mark.parametrize("seeded", [True, False])
+def test_a_migration_by_other_code_gives_way_for_its_function_may_be_what_was_mended(seeded: bool) -> None:
+    code = in_code(seed=SeedOffer(migration(), ""))
+    plan = build_plan(facts(deployed(1), deployed(2, NEW, seed=migration(), seeded=seeded, bundle="b1"), code=code))
+
+    assert steps(plan)[:3] == ["abort carrier v2", "deploy carrier v3", "make the seed of carrier v3 from v1"]
+
+
+def test_what_is_expected_of_a_candidate_can_change_without_another_replay() -> None:
+    code = in_code(expectations={"flights": "unchanged"})
+    plan = build_plan(facts(deployed(1), deployed(2, NEW, bundle="b1"), code=code))
+
+    assert steps(plan) == FULL
+    assert isinstance(plan.steps[0], Deploy)
+    deployment = plan.steps[0].deployment
+    assert (deployment.bundle, deployment.expectations) == ("b1", {"flights": "unchanged"})
+    assert plan.views[0].reasons[-1] == "v2 has this code already; what is expected of it is new"
+    assert plan.views[0].estimate is None
 
 
 def test_candidates_with_other_code_give_way() -> None:
@@ -148,6 +169,54 @@ def test_a_candidate_that_serves_keys_must_be_decided_on_first() -> None:
 
     assert (plan.steps, plan.views[0].kind) == ((), ChangeKind.REFUSED)
     assert "v2 serves 10 % of the keys: first promote it" in plan.views[0].reasons[-1]
+
+
+RANGE = Seed("range", 2, 0, 5)
+
+
+def test_a_range_replay_is_not_what_a_rollback_returns_to_though_that_has_the_same_code() -> None:
+    """v1 counts the code for all events."""
+    code = in_code(seed=SeedOffer(RANGE, ""))
+    given_facts = facts(deployed(1, NEW), deployed(2), primary=2, code=code, strategy="range")
+    plan = build_plan(released(given_facts, formers={"carrier": Former(1, {}, 7)}))
+
+    assert steps(plan)[:2] == ["deploy carrier v3", "make the seed of carrier v3 from v2"]
+
+
+def test_a_version_that_counts_the_code_for_a_range_is_no_replay() -> None:
+    plan = build_plan(
+        released(
+            facts(deployed(1, NEW, seed=RANGE), deployed(2), primary=2, code=in_code()),
+            formers={"carrier": Former(1, {}, 7)},
+        )
+    )
+
+    assert steps(plan)[0] == "deploy carrier v3"
+
+
+def test_a_candidate_that_serves_keys_is_not_aborted_because_it_started_from_something_else() -> None:
+    given_facts = facts(deployed(1), deployed(2, NEW, seed=Seed("range", 1, 0, 5)))
+    plan = build_plan(released(given_facts, canaries={"carrier": Canary(2, 10)}))
+
+    assert plan.views[0].kind is ChangeKind.REFUSED
+
+
+def test_code_that_counts_for_a_range_only_is_replayed_if_its_view_is_named() -> None:
+    primary = deployed(1, NEW, seed=Seed("range", 1, 0, 5), bundle="b2")
+    unasked, asked = (build_plan(facts(primary, code=in_code(anew=anew))) for anew in (False, True))
+
+    assert unasked.views[0].kind is ChangeKind.UNCHANGED
+    assert unasked.views[0].reasons == (
+        "v1 counts this code for a range of events; to count it for all: kappa plan carrier",
+    )
+    assert steps(asked) == FULL
+    assert "a replay counts it for all of them" in asked.views[0].reasons[0]
+
+
+def test_a_replay_that_ends_a_range_says_so() -> None:
+    plan = build_plan(facts(deployed(1, seed=Seed("range", 1, 0, 5))))
+
+    assert "v1 counts its code for a range of events only; a replay counts it for all of them" in plan.views[0].reasons
 
 
 def test_unsound_code_is_refused() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from typing import Any
 
 import click
@@ -36,7 +36,7 @@ def diff(
     are shown, and of the first of them the event after which the two rows differ.
 
     What B's view declares with expect= is judged, and the report is kept: `kappa promote` asks for it. Exit code 1 if
-    an expectation is broken, or a key could not be verified.
+    an expectation is broken, B sets aside events that A does not, or a key could not be verified.
 
     Examples:
       kappa diff carrier
@@ -45,9 +45,13 @@ def diff(
     """
     work = app.diff(view, left, right, samples_max=samples, keys_about=sample)
     report = _follow(work, out)
-    primary = app.control.release().primaries.get(view)
-    out.show(report, lambda: _show(out, report, promotable=primary == report.left != report.right))
-    if report.broken or report.unverified:
+    release = app.control.release()
+    live = {version.table.version for version in app.control.versions(view) if version.retired_at is None}
+    replaceable = release.primaries.get(view) == report.left != report.right in live
+    former = release.formers[view].version if view in release.formers else None
+    next_lines = tuple(_next_lines(report, replaceable=replaceable, former=former))
+    out.show(report, lambda: _show(out, report, next_lines))
+    if report.broken or report.unverified or report.dead_right_only:
         raise click.exceptions.Exit(1)
 
 
@@ -62,7 +66,7 @@ def _follow(work: Generator[Advance, None, DiffReport], out: Output) -> DiffRepo
             progress(advance.done, total=advance.total, note=advance.note)
 
 
-def _show(out: Output, report: DiffReport, *, promotable: bool) -> None:
+def _show(out: Output, report: DiffReport, next_lines: Sequence[str]) -> None:
     out.line(f"{report.view} v{report.left} → v{report.right}: {_coverage(report)}")
     for note in report.notes:
         out.line(f"note: {printable(note)}")
@@ -81,7 +85,10 @@ def _show(out: Output, report: DiffReport, *, promotable: bool) -> None:
             mark, style = ("✓", "green") if verdict.met else ("✗", "red")
             out.line(f'  {mark} {verdict.name}: "{verdict.expected}"; {verdict.found}', style=style)
         out.line()
-    for line in _next_lines(report, promotable=promotable):
+    if report.dead_right_only:
+        aside = f"v{report.right} sets aside {report.dead_right_only:,} events that v{report.left} does not"
+        out.line(f"{aside}: kappa dlq list\n", style="red")
+    for line in next_lines:
         out.line(line)
 
 
@@ -187,14 +194,17 @@ def shown(value: Any) -> str:
     return printable(value) if value != "" else '""'
 
 
-def _next_lines(report: DiffReport, *, promotable: bool) -> Iterator[str]:
+def _next_lines(report: DiffReport, *, replaceable: bool, former: int | None) -> Iterator[str]:
+    """Say what comes next; `replaceable` is whether the right version can take the place of the left one."""
     candidate = f"{report.view} v{report.right}"
     again = f"kappa diff {report.view} v{report.left} v{report.right}"
-    if report.broken:
+    if replaceable and former == report.right:
+        yield f"next: v{report.right} is warm: kappa rollback {report.view} returns to it"
+    elif replaceable and (report.broken or report.dead_right_only):
         yield f"next: mend the code and plan again with `kappa plan`, or give it up: kappa abort {candidate}"
     elif report.unverified:
         yield f"next: compare again once both versions are closer: {again}"
     elif report.sampled:
         yield f"next: compare all keys: {again}"
-    elif promotable:
+    elif replaceable:
         yield f"next: kappa promote {candidate}, or give it up: kappa abort {candidate}"

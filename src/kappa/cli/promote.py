@@ -26,8 +26,9 @@ def promote(app: App, out: Output, *, words: tuple[str, ...], force: bool, wait_
     """Make version N the primary of VIEW. Several views change at the same moment. Without a view, finish the plan that
     waits for a review.
 
-    The version has to have caught up with the primary, and `kappa diff` has to have compared all of their rows and
-    found every expectation met. --force overrules both, and the history says so.
+    The version has to have caught up with the primary, and `kappa diff` has to have compared all of their rows, found
+    every expectation met, and no event that only the version sets aside. --force overrules both, and the history says
+    so.
 
     The former primary stays warm, so that `kappa rollback` takes no time; the one before it is retired.
 
@@ -38,11 +39,13 @@ def promote(app: App, out: Output, *, words: tuple[str, ...], force: bool, wait_
     """
     if not words:
         from kappa.cli.apply import walk  # noqa: PLC0415 - what one version needs is less
-        from kappa.control.applying import current_plan  # noqa: PLC0415
+        from kappa.control.applying import current_plan, refuse_unreviewed  # noqa: PLC0415
 
         if force:
             raise click.UsageError("--force is for single versions: kappa promote VIEW vN --force")
-        walk(app, out, current_plan(app.control), promote=True)
+        record = current_plan(app.control)
+        refuse_unreviewed(record)
+        walk(app, out, record, promote=True)
         return
     promotion = wait_for(
         app.releasing.promote(_versions(words), force=force, wait_s=wait_s), out, f"catching up {' '.join(words)}"

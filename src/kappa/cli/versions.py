@@ -63,7 +63,7 @@ def _row(entry: VersionEntry, now: datetime) -> tuple[str, ...]:
 def _remarks(found: VersionList) -> Iterator[str]:
     for entry in found.versions:
         name = f"{entry.view} v{entry.version}"
-        if entry.seed is not None:
+        if entry.seed is not None and not entry.state.stopped:
             made = f"{name} started from a seed made of v{entry.seed.base} ({entry.seed.kind})"
             yield f"{made}: {printable(entry.seed_note)}" if entry.seed_note else made
         if entry.dropped_at is not None:

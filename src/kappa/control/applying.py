@@ -21,9 +21,9 @@ from kappa.control.readiness import diff_objection, live_version
 from kappa.control.releasing import Releasing
 from kappa.control.seeding import make_seed
 from kappa.control.versions import serve_first
-from kappa.errors import PlanNotFound, PlanStale, ReleaseRefused, WorkerFailed
+from kappa.errors import InputError, PlanNotFound, PlanStale, ReleaseRefused, WorkerFailed
 from kappa.planning.catch_up import Estimator, duration_text
-from kappa.planning.plans import Plan
+from kappa.planning.plans import Plan, read_plan
 from kappa.planning.steps import (
     CatchUp,
     Compare,
@@ -44,8 +44,6 @@ T = TypeVar("T")
 POLL_S = 0.1
 # How long a promotion or a share waits for a candidate that has caught up before and is a commit behind now.
 WAIT_S = 30.0
-
-_decode_plan = msgspec.json.Decoder(Plan).decode
 
 
 class Runner(Protocol):
@@ -89,8 +87,15 @@ class Applied(msgspec.Struct, frozen=True):
 
 
 def plan_of(record: PlanRecord) -> Plan:
-    """Return the plan that a record holds."""
-    return _decode_plan(record.document)
+    """Return the plan that a record holds.
+
+    Raises:
+        PlanStale: Another release of kappa made it.
+    """
+    plan = read_plan(record.document)
+    if plan is None:
+        raise PlanStale(plan=record.number, reason="another release of kappa made it")
+    return plan
 
 
 def current_plan(control: ControlStore, number: int | None = None) -> PlanRecord:
@@ -125,6 +130,28 @@ def refuse_changed_code(record: PlanRecord, fingerprints: Mapping[str, str]) -> 
                 reason=f"{step.deployment.table.view} has changed since it was made",
                 next_step=f"make a new one: kappa plan; or apply the code as it was then: kappa apply {record.number}",
             )
+
+
+def refuse_unreviewed(record: PlanRecord) -> None:
+    """Refuse to finish a plan that has not come to its review, or that ends without one.
+
+    Raises:
+        InputError: There was nothing to review yet, or there is nothing to finish.
+    """
+    plan = plan_of(record)
+    review = next((number for number, step in enumerate(plan.steps) if released(step)), None)
+    if review is None:
+        candidates = [f"{each.view} v{each.candidate}" for each in plan.views if each.candidate and each.primary]
+        raise InputError(
+            f"plan {record.number} promotes nothing",
+            next_step=f"compare, then choose: kappa promote {' '.join(candidates)}" if candidates else "kappa versions",
+        )
+    if record.state is not PlanState.APPLIED and record.steps_done < review:
+        raise InputError(
+            f"plan {record.number} has not come to its review yet: {record.steps_done} of the {review} steps before it"
+            " are done",
+            next_step="kappa apply, then kappa promote; or both in one: kappa apply --promote",
+        )
 
 
 class Applying:

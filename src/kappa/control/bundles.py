@@ -23,7 +23,7 @@ from kappa.control.bundle_import import import_bundled
 from kappa.control.code import ViewCode
 from kappa.control.fingerprints import fingerprint_parts
 from kappa.control.project import Project, explained, project_of
-from kappa.errors import BundleDamaged, ProjectError, StoreUnavailable
+from kappa.errors import BundleDamaged, DefinitionError, ProjectError, StoreUnavailable
 from kappa.model.fingerprint import combine
 from kappa.planning.changes import compare_parts
 from kappa.ports import Deployment
@@ -133,7 +133,13 @@ class Bundles:
         """
         entry = self._control.store_bundle(pack(root, modules, without=self._folder))
         # What needs more than Python files is found now, not when a worker starts.
-        self.load(entry.id)
+        try:
+            self.load(entry.id)
+        except (ProjectError, DefinitionError) as error:
+            if error.where is not None:
+                # As the author knows it, and not where the bundle is unpacked.
+                error.where = error.where.replace(str(self._folder / entry.id), str(root))
+            raise
         return entry.id
 
     def load(self, bundle_id: str) -> LoadedBundle:

@@ -13,11 +13,14 @@ import msgspec
 from kappa.errors import InputError
 from kappa.model.events import Event
 from kappa.model.kernel import Kernel
-from kappa.model.records import RecordBatch
+from kappa.model.records import Position, RecordBatch
 from kappa.model.schema import ViewTable
 from kappa.model.views import View
 from kappa.ports import ControlStore, DeadLetterEntry, ViewStore
 from kappa.ports.control import RejectedInput
+
+# Dead letters of one partition, with their values: a few megabytes.
+COMPARED_MAX = 10_000
 
 _VIEW_ID = re.compile(r"(?P<view>\w+):v(?P<version>\d+):(?P<partition>\d+):(?P<offset>\d+)")
 _INPUT_ID = re.compile(r"(?P<source>.+):(?P<place>\d+)", re.DOTALL)
@@ -135,6 +138,25 @@ def find_letter(wanted: LetterId, *, control: ControlStore, views: ViewStore) ->
             if found:
                 return version.table, found[0]
     raise _not_found(wanted)
+
+
+def set_aside_only_by(table: ViewTable, other: ViewTable, position: Position, *, views: ViewStore) -> int:
+    """Return how many records before a position one version has set aside and another one, that was there, has not.
+
+    Of each partition the first `COMPARED_MAX` of both count: more would say nothing else.
+    """
+    if not views.dead_letter_count(table):
+        return 0
+    count = 0
+    for partition, end in position.items():
+        ours, theirs = (
+            [each.offset for each in views.dead_letters(version, limit=COMPARED_MAX, partition=partition)]
+            for version in (table, other)
+        )
+        if len(theirs) == COMPARED_MAX:
+            end = min(end, theirs[-1] + 1)  # noqa: PLW2901 - nothing is known beyond
+        count += len({offset for offset in ours if offset < end}.difference(theirs))
+    return count
 
 
 def why_not_folded(letter: DeadLetterEntry, view: type[View], *, events: Collection[type[Event]]) -> str | None:

@@ -17,6 +17,7 @@ import msgspec
 
 from kappa.control.advance import Advance
 from kappa.control.code import LoadCode
+from kappa.control.dead_letters import set_aside_only_by
 from kappa.control.first_differences import explain
 from kappa.control.settling import Pair, Settling, meet
 from kappa.errors import InputError, VersionNotFound, ViewNotFound
@@ -77,6 +78,7 @@ def diff(
         right=right.table.version,
         dead_left=store.dead_letter_count(left.table),
         dead_right=store.dead_letter_count(right.table),
+        dead_right_only=set_aside_only_by(right.table, left.table, comparison.position, views=store),
         samples=samples,
         expectations=verdicts,
         broken=tuple(sentence(verdict) for verdict in verdicts if not verdict.met),

@@ -89,6 +89,7 @@ def version_to_explain(view: str, number: int | None, *, control: ControlStore) 
     Raises:
         ViewNotFound: No such view is deployed, or none of its versions is primary.
         VersionNotFound: It does not exist, or its rows are gone.
+        InputError: Its seed is not made yet.
     """
     known = {version.table.version: version for version in control.versions(view)}
     number = control.release().primaries.get(view) if number is None else number
@@ -98,6 +99,8 @@ def version_to_explain(view: str, number: int | None, *, control: ControlStore) 
         raise VersionNotFound(view=view, version=number)
     if known[number].dropped_at is not None:
         raise VersionNotFound(view=view, version=number, reason="was retired, and its rows are gone")
+    if not known[number].seeded:
+        raise InputError(f"{view} v{number} has no rows yet: its seed is not made", next_step="kappa apply")
     return known[number]
 
 

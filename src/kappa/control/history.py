@@ -6,6 +6,7 @@ import uuid
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
+from kappa.errors import ViewNotFound
 from kappa.ports import ControlStore, HistoryEntry
 
 
@@ -31,7 +32,13 @@ def new_entry(
 
 
 def read_history(control: ControlStore, *, view: str | None, limit: int) -> Sequence[HistoryEntry]:
-    """Return the last entries, newest last: those about a view and those about several, or all."""
+    """Return the last entries, newest last: those about a view and those about several, or all.
+
+    Raises:
+        ViewNotFound: No view of this name was ever deployed.
+    """
+    if view is not None and not control.versions(view):
+        raise ViewNotFound(view=view, known=tuple(control.release().primaries))
     return control.history(view=view, limit=limit)[::-1]
 
 

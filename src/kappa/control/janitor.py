@@ -15,7 +15,7 @@ import msgspec
 from kappa.control.history import new_entry
 from kappa.errors import VersionInUse
 from kappa.planning.expiry import expired
-from kappa.planning.plans import Plan
+from kappa.planning.plans import read_plan
 from kappa.ports import ControlStore, Version, ViewStore
 
 
@@ -67,9 +67,7 @@ class Janitor:
         found = expired(
             versions=self._control.versions(),
             release=self._control.release(),
-            plans={
-                plan.number: (plan, msgspec.json.decode(plan.document, type=Plan)) for plan in self._control.plans()
-            },
+            plans=[(plan, read_plan(plan.document)) for plan in self._control.plans()],
             bundles=self._control.bundles(),
             before=now - self._grace,
         )

@@ -52,8 +52,14 @@ class Gathering:
         """Return the fingerprint of a view's code."""
         return combine(fingerprint_parts(view, self._code.root))
 
-    def view(self, view: type[View], primary: Version | None) -> ViewFacts:
-        """Return what is known of a view, as far as it matters: little, if its code has not changed."""
+    def view(self, view: type[View], primary: Version | None, *, named: bool) -> ViewFacts:
+        """Return what is known of a view, as far as it matters: little, if its code has not changed.
+
+        Args:
+            view: The view.
+            primary: The version that readers see, or None.
+            named: Whether this very view was asked for.
+        """
         spec = view_spec(view)
         parts = fingerprint_parts(view, self._code.root)
         facts = ViewFacts(
@@ -62,11 +68,14 @@ class Gathering:
             parts=parts,
             expectations=spec.expect,
         )
-        if primary is not None and primary.fingerprint == facts.fingerprint:
+        unchanged = primary is not None and primary.fingerprint == facts.fingerprint
+        anew = unchanged and named and primary is not None and primary.seed is not None and primary.seed.kind == "range"
+        if unchanged and not anew:
             return facts
         return msgspec.structs.replace(
             facts,
-            seed=self._migration(view, parts, primary) if primary else "",
+            seed=self._migration(view, parts, primary) if primary and not anew else "",
+            anew=anew,
             unsound=self._flaw(view),
             users=code_users(view, self._code.root),
             worker_rate=self._worker_rate(view, facts.table, primary),
@@ -81,7 +90,7 @@ class Gathering:
             SeedRefused: Its rows cannot be corrected.
         """
         name = primary.table.view
-        facts = self.view(view, primary)
+        facts = self.view(view, primary, named=True)
         old = self._load_code(primary).view
         corrections = reason_against_base(primary) or corrections_between(
             old, view, compare_parts(primary.parts, facts.parts)

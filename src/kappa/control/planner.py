@@ -50,7 +50,8 @@ class Planner:
         """Plan for some of the project's views, or all.
 
         Args:
-            views: Their names; none stand for all.
+            views: Their names; none stand for all. One that is named is replayed even if its code has not changed, if
+                its primary counts it for a range of events only.
             strategy: `full`, `parallel` or `incremental`.
             shares: Of an incremental plan; per cent, rising.
 
@@ -73,7 +74,10 @@ class Planner:
                 )
         release, versions = self._control.release(), self._control.versions()
         gathering = self._gathering(code)
-        facts = {name: gathering.view(known[name], _primary(name, release, versions)) for name in views or tuple(known)}
+        facts = {
+            name: gathering.view(known[name], _primary(name, release, versions), named=name in views)
+            for name in views or tuple(known)
+        }
         gone = {version.table.view for version in versions if version.retired_at is None} - known.keys()
         return self._keep(
             Facts(
@@ -162,6 +166,6 @@ def _changed_logs(facts: dict[str, ViewFacts], release: Release, versions: Seque
         {
             view.table.log
             for name, view in facts.items()
-            if (primary := primaries[name]) is None or primary.fingerprint != view.fingerprint
+            if (primary := primaries[name]) is None or primary.fingerprint != view.fingerprint or view.anew
         }
     )

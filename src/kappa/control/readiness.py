@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from kappa.control.positions import Goal
-from kappa.errors import ReleaseRefused, VersionNotFound
+from kappa.errors import ReleaseRefused, VersionNotFound, ViewNotFound
 from kappa.planning.diffs import DiffReport
 from kappa.ports import ControlStore, Version
 
@@ -14,9 +14,13 @@ def known_version(control: ControlStore, view: str, number: int) -> Version:
     """Return a version, whatever its state.
 
     Raises:
+        ViewNotFound: Nothing of this name was deployed.
         VersionNotFound: It was never deployed.
     """
-    for version in control.versions(view):
+    versions = control.versions(view)
+    if not versions:
+        raise ViewNotFound(view=view, known=tuple(control.release().primaries))
+    for version in versions:
         if version.table.version == number:
             return version
     raise VersionNotFound(view=view, version=number)
@@ -79,7 +83,8 @@ def refuse_diff(control: ControlStore, view: str, primary: int, candidate: int) 
     """Refuse a candidate whose diff with its primary does not speak for it.
 
     Raises:
-        ReleaseRefused: The diff is missing, was made with another version, leaves rows open or breaks an expectation.
+        ReleaseRefused: The diff is missing, was made with another version, leaves rows open, breaks an expectation or
+            shows that the candidate cannot fold what its primary can.
     """
     if objection := diff_objection(control, view, primary, candidate):
         raise ReleaseRefused(
@@ -100,9 +105,18 @@ def diff_objection(control: ControlStore, view: str, primary: int, candidate: in
                 return f"was compared with v{other.table.version}, but v{primary} is primary now"
         return f"was not compared with v{primary}, the primary"
     report = msgspec.json.decode(record.document, type=DiffReport)
+    expected = known_version(control, view, candidate).expectations
+    if {verdict.name: verdict.expected for verdict in report.expectations} != dict(expected):
+        return f"was compared with v{primary} before what is expected of it changed"
+    return _objection_of(report)
+
+
+def _objection_of(report: DiffReport) -> str | None:
     if report.broken:
         return f"breaks what is expected of it: {'; '.join(report.broken)}"
+    if report.dead_right_only:
+        return f"sets aside {report.dead_right_only:,} events that v{report.left} does not: kappa dlq list"
     if report.unverified or not report.complete:
         rows = f"{report.unverified:,} rows" if report.unverified else "some rows"
-        return f"has a diff with v{primary} that leaves {rows} unverified"
+        return f"has a diff with v{report.left} that leaves {rows} unverified"
     return None

@@ -266,7 +266,8 @@ class Releasing:
                 view=view,
                 version=version,
                 reason=f"is primary, so it cannot be {'aborted' if aborted else 'retired'}",
-                next_step=f"promote another version first, or: kappa rollback {view}",
+                next_step="promote another version first"
+                + (f", or: kappa rollback {view}" if view in release.formers else f": kappa versions {view}"),
             )
         if found.retired_at is not None and found.aborted != aborted:
             return Stopped(view, ())

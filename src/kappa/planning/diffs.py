@@ -113,6 +113,7 @@ class DiffReport(msgspec.Struct, frozen=True, kw_only=True):
         columns: The columns outside the key that both versions have.
         added, removed: Columns that only the right, or only the left version has.
         dead_left, dead_right: Records that each version has set aside.
+        dead_right_only: Those before `position` that the right version has set aside and the left one has not.
         samples: Some of the keys that differ; of the changed ones those with the largest relative change.
         expectations: A verdict on each expectation of the right version.
         broken: The expectations that are not met, a sentence each.
@@ -137,6 +138,7 @@ class DiffReport(msgspec.Struct, frozen=True, kw_only=True):
     removed: tuple[str, ...]
     dead_left: int
     dead_right: int
+    dead_right_only: int = 0
     samples: tuple[Sample, ...]
     expectations: tuple[Verdict, ...]
     broken: tuple[str, ...]

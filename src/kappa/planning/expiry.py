@@ -5,7 +5,7 @@ Pure. What a release names, what still runs, and what a plan names that can stil
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import assert_never
 
@@ -36,7 +36,7 @@ def expired(
     *,
     versions: Sequence[Version],
     release: Release,
-    plans: Mapping[int, tuple[PlanRecord, Plan]],
+    plans: Sequence[tuple[PlanRecord, Plan | None]],
     bundles: Sequence[BundleEntry],
     before: datetime,
 ) -> Expired:
@@ -45,19 +45,19 @@ def expired(
     Args:
         versions: All of them.
         release: The current one.
-        plans: Number -> plan, all of them.
+        plans: All of them; None stands for what cannot be read. While such a plan may go on, no row and no code goes.
         bundles: All of them.
         before: What was stopped, changed or stored later stays.
     """
-    old_plans = [
-        record for record, _ in plans.values() if record.state is not PlanState.APPLYING and record.changed_at < before
-    ]
-    gone = {record.number for record in old_plans}
-    open_plans = [
+    old_plans = [record for record, _ in plans if record.state is not PlanState.APPLYING and record.changed_at < before]
+    may_go_on = [
         plan
-        for number, (record, plan) in plans.items()
-        if number not in gone and record.state in {PlanState.PLANNED, PlanState.APPLYING}
+        for record, plan in plans
+        if record not in old_plans and record.state in {PlanState.PLANNED, PlanState.APPLYING}
     ]
+    open_plans = [plan for plan in may_go_on if plan is not None]
+    if len(open_plans) < len(may_go_on):
+        return Expired(tuple(old_plans), (), ())
     needed = {named for plan in open_plans for step in plan.steps for named in _named(step)}
     needed |= {
         (version.table.view, version.seed.base)

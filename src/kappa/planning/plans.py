@@ -85,6 +85,15 @@ class Plan(msgspec.Struct, frozen=True):
         return tuple(view for view in self.views if view.kind is ChangeKind.REFUSED)
 
 
+def read_plan(document: bytes) -> Plan | None:
+    """Return a plan as it was kept, or None if it is of another format: another release of kappa made it."""
+    try:
+        plan = msgspec.json.decode(document, type=Plan)
+    except (msgspec.ValidationError, msgspec.DecodeError):
+        return None
+    return plan if plan.format == PLAN_FORMAT else None
+
+
 def plan_schema() -> str:
     """Return the JSON schema of a plan, as `docs/plan.schema.json` has it."""
     schema = {"$schema": "https://json-schema.org/draft/2020-12/schema", **msgspec.json.schema(Plan)}

@@ -41,6 +41,8 @@ class ViewFacts(msgspec.Struct, frozen=True, kw_only=True):
         table: The table that its next version would get.
         fingerprint, parts, expectations: As in `Deployment`.
         seed: What a version could start from, or why only the log will do; empty if that was not asked.
+        anew: Whether the log is to be replayed even if the code is the primary's own, because that counts it for a
+            range of events only.
         unsound: Why a replay would give other rows each time; empty if it would not.
         users: Code name -> the handlers and events that run it.
         worker_rate: Records per second that one worker folds; None if that was not measured.
@@ -52,6 +54,7 @@ class ViewFacts(msgspec.Struct, frozen=True, kw_only=True):
     parts: Mapping[str, str]
     expectations: Mapping[str, str] = {}
     seed: SeedOffer | str = ""
+    anew: bool = False
     unsound: str = ""
     users: Mapping[str, tuple[str, ...]] = {}
     worker_rate: float | None = None
@@ -91,7 +94,8 @@ class _Change(msgspec.Struct, frozen=True):
         view: Its name.
         primary: The version that readers see, or None.
         candidate: The version that takes its place.
-        deployment: What to deploy, or None if the candidate is deployed already.
+        deployment: What to deploy, or None if the candidate is deployed already, with these expectations.
+        reused: Whether the candidate is deployed already.
         seed_base: The version that its seed is made of, if that is still to be done.
         superseded: Candidates that give way to this one.
         displaced: What a rollback returns to until the candidate is promoted, if that is another version.
@@ -101,6 +105,7 @@ class _Change(msgspec.Struct, frozen=True):
     primary: int | None
     candidate: int
     deployment: Deployment | None
+    reused: bool
     seed_base: int | None
     superseded: tuple[int, ...]
     displaced: int | None
@@ -137,14 +142,16 @@ def _decide(view: ViewFacts, facts: Facts) -> _Decision:
     live = [version for version in facts.versions if version.table.view == name and version.retired_at is None]
     number = facts.release.primaries.get(name)
     primary = next((version for version in live if version.table.version == number), None)
-    if primary is not None and primary.fingerprint == view.fingerprint:
+    if primary is not None and primary.fingerprint == view.fingerprint and not view.anew:
         return _Decision(_unchanged(view, primary, live, facts))
-    parts = compare_parts(primary.parts, view.parts) if primary else None
-    said = tuple(change_sentences(parts, users=view.users)) if parts else ("it has no version yet",)
-    if refusal := _refusal(view, live, facts):
+    said: tuple[str, ...] = ("it has no version yet",)
+    if primary is not None:
+        said = tuple(change_sentences(compare_parts(primary.parts, view.parts), users=view.users))
+    reused = _reusable(view, live, facts)
+    if refusal := _refusal(view, live, reused, facts):
         return _Decision(ViewPlan(name, ChangeKind.REFUSED, number, None, (*said, refusal), lost=_lost(view, facts)))
-    change = _change(view, number, live, facts)
-    reasons = (*said, _consequence(view, change, facts.release), *view.notes)
+    change = _change(view, number, live, reused, facts)
+    reasons = (*said, *_beyond_range(view, primary), _consequence(view, change, facts.release), *view.notes)
     return _Decision(ViewPlan(name, _kind(view, primary), number, change.candidate, reasons), change)
 
 
@@ -155,12 +162,13 @@ def _kind(view: ViewFacts, primary: Version | None) -> ChangeKind:
     return ChangeKind.MIGRATE if migrated else ChangeKind.REPLAY
 
 
-def _change(view: ViewFacts, primary: int | None, live: Sequence[Version], facts: Facts) -> _Change:
+def _change(
+    view: ViewFacts, primary: int | None, live: Sequence[Version], reused: Version | None, facts: Facts
+) -> _Change:
     name = view.table.view
-    seed = view.seed.seed if isinstance(view.seed, SeedOffer) else None
+    seed = _seed_of(view)
     former = facts.release.formers.get(name)
     warm = former.version if former else None
-    reused = _reusable(view, live, seed, warm)
     candidate = reused.table.version if reused else _newest(facts.versions).get(name, 0) + 1
     deployment: Deployment | None = Deployment(
         table=msgspec.structs.replace(view.table, version=candidate),
@@ -172,12 +180,15 @@ def _change(view: ViewFacts, primary: int | None, live: Sequence[Version], facts
     )
     if reused is not None:
         # Deploying a first version is also what makes it primary, which may have been interrupted between the two.
-        deployment = _deployment_of(reused) if primary is None else None
+        # And what is expected of a candidate may have changed since it was deployed, which calls for no other one.
+        again = primary is None or dict(reused.expectations) != dict(view.expectations)
+        deployment = _deployment_of(reused, view.expectations) if again else None
     return _Change(
         view=name,
         primary=primary,
         candidate=candidate,
         deployment=deployment,
+        reused=reused is not None,
         seed_base=seed.base if seed is not None and not (reused and reused.seeded) else None,
         superseded=tuple(
             version.table.version for version in live if version.table.version not in {primary, candidate, warm}
@@ -186,8 +197,18 @@ def _change(view: ViewFacts, primary: int | None, live: Sequence[Version], facts
     )
 
 
-def _deployment_of(version: Version) -> Deployment:
-    return Deployment(**{name: getattr(version, name) for name in Deployment.__struct_fields__})
+def _deployment_of(version: Version, expectations: Mapping[str, str]) -> Deployment:
+    deployed = {name: getattr(version, name) for name in Deployment.__struct_fields__}
+    return Deployment(**deployed | {"expectations": expectations})
+
+
+def _seed_of(view: ViewFacts) -> Seed | None:
+    return view.seed.seed if isinstance(view.seed, SeedOffer) else None
+
+
+def _in_range(version: Version | None) -> bool:
+    """Say whether a version counts its code for a range of events only."""
+    return version is not None and version.seed is not None and version.seed.kind == "range"
 
 
 def _unchanged(view: ViewFacts, primary: Version, live: Sequence[Version], facts: Facts) -> ViewPlan:
@@ -199,6 +220,8 @@ def _unchanged(view: ViewFacts, primary: Version, live: Sequence[Version], facts
     elif primary.bundle != facts.bundle:
         reasons.append("only code that it does not fold with has changed")
     kind = ChangeKind.METADATA_ONLY if reasons else ChangeKind.UNCHANGED
+    if _in_range(primary):
+        reasons.append(f"v{number} counts this code for a range of events; to count it for all: kappa plan {name}")
     for version in live:
         other = version.table.version
         if other != number and not (former and former.version == other):
@@ -213,21 +236,19 @@ def _gone(name: str, facts: Facts) -> ViewPlan:
     return ViewPlan(name, ChangeKind.GONE, facts.release.primaries.get(name), None, (reason,))
 
 
-def _refusal(view: ViewFacts, live: Sequence[Version], facts: Facts) -> str:
+def _refusal(view: ViewFacts, live: Sequence[Version], reused: Version | None, facts: Facts) -> str:
     """Return why nothing can be done safely; empty if something can."""
     name = view.table.view
     if view.unsound:
         return f"{view.unsound}: a replay would give other rows each time; see kappa check"
     canary = facts.release.canaries.get(name)
-    serving = next((each for each in live if canary and each.table.version == canary.version), None)
-    if canary and serving and serving.fingerprint != view.fingerprint:
+    if canary and any(each.table.version == canary.version for each in live) and not _is(reused, canary.version):
         return (
             f"v{canary.version} serves {canary.percent:g} % of the keys: first promote it, kappa promote {name} "
             f"v{canary.version}, or abort it, kappa abort {name} v{canary.version}"
         )
     lost = _lost(view, facts)
-    former = facts.release.formers.get(name)
-    if not lost or isinstance(view.seed, SeedOffer) or _reusable(view, live, None, former.version if former else None):
+    if not lost or reused is not None or isinstance(view.seed, SeedOffer):
         return ""
     missing = ", ".join(f"offsets 0 to {start - 1:,} of partition {partition}" for partition, start in lost.items())
     why = f", and no seed can be made: {view.seed}" if view.seed else ""
@@ -238,13 +259,35 @@ def _lost(view: ViewFacts, facts: Facts) -> Mapping[int, int]:
     return facts.logs[view.table.log].lost if view.table.log in facts.logs else {}
 
 
-def _reusable(view: ViewFacts, live: Sequence[Version], seed: Seed | None, former: int | None) -> Version | None:
+def _reusable(view: ViewFacts, live: Sequence[Version], facts: Facts) -> Version | None:
     """Return a version that runs and is what would be deployed: the former primary, or else the newest candidate."""
-    same = [version for version in live if version.fingerprint == view.fingerprint]
+    name, seed = view.table.view, _seed_of(view)
+    former = facts.release.formers.get(name)
+    same = [
+        version
+        for version in live
+        if version.fingerprint == view.fingerprint and not _is(version, facts.release.primaries.get(name))
+    ]
     for version in same:
-        if version.table.version == former:
+        # Its rows are those of this code for all events, whatever it started from.
+        if former and _is(version, former.version) and not _in_range(version) and not (seed and seed.kind == "range"):
             return version
-    return next((version for version in reversed(same) if version.seed == seed), None)
+    for version in reversed(same):
+        # The function that migrates rows is no part of the fingerprint: it may be what was mended.
+        migrated_alike = seed is None or seed.kind != "migration" or version.bundle == facts.bundle
+        if version.seed == seed and migrated_alike:
+            return version
+    return None
+
+
+def _is(version: Version | None, number: int | None) -> bool:
+    return version is not None and version.table.version == number
+
+
+def _beyond_range(view: ViewFacts, primary: Version | None) -> Iterator[str]:
+    """Say that a replay ends what a range replay had limited."""
+    if primary is not None and _in_range(primary) and _seed_of(view) is None:
+        yield f"v{primary.table.version} counts its code for a range of events only; a replay counts it for all of them"
 
 
 def _consequence(view: ViewFacts, change: _Change, release: Release) -> str:
@@ -254,7 +297,9 @@ def _consequence(view: ViewFacts, change: _Change, release: Release) -> str:
         return (
             f"v{change.candidate} has this code and is still warm: kappa rollback {change.view} returns to it at once"
         )
-    if change.deployment is None:
+    if change.reused and change.primary is not None:
+        if change.deployment is not None:
+            return f"v{change.candidate} has this code already; what is expected of it is new"
         return f"v{change.candidate} has this code already, so nothing is deployed"
     if isinstance(view.seed, SeedOffer):
         return view.seed.explanation
@@ -265,7 +310,11 @@ def _consequence(view: ViewFacts, change: _Change, release: Release) -> str:
 
 def _estimated(decision: _Decision, changes: Sequence[_Change], facts: Facts) -> ViewPlan:
     """Add the estimate of a replay, which shares the machine with those of the other views."""
-    replays = {change.view: change.deployment for change in changes if change.deployment and change.seed_base is None}
+    replays = {
+        change.view: change.deployment
+        for change in changes
+        if change.deployment and change.seed_base is None and (change.primary is None or not change.reused)
+    }
     deployment = replays.get(decision.plan.view)
     if deployment is None:
         return decision.plan

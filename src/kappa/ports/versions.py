@@ -90,7 +90,8 @@ class VersionStore(Protocol):
     def deploy(self, deployment: Deployment) -> Version:
         """Record a version. `table.version` must be one more than the view's last (1 for the first).
 
-        Deploying the same deployment again returns the recorded version.
+        Deploying the same deployment again returns the recorded version. Only its expectations may differ: the new ones
+        count from then on.
 
         Raises:
             VersionInUse: The version number is taken by another deployment, or leaves a gap.

@@ -56,13 +56,20 @@ class ControlVersionLaws(ControlLaws):
         assert [again] == control.versions()
         assert again.retired_at is not None
 
+    def test_deploying_the_same_again_with_other_expectations_changes_them_alone(self, control: ControlStore) -> None:
+        first = control.deploy(deployment(expectations={"orders": "unchanged"}))
+
+        again = control.deploy(deployment(expectations={"rows": "unchanged"}))
+
+        assert again == msgspec.structs.replace(first, expectations={"rows": "unchanged"})
+        assert control.versions() == [again]
+
     @pytest.mark.parametrize(
         "other",
         [
             deployment(fingerprint="f2"),
             deployment(parts={"fold orders": "count(OrderPaid)"}),
             deployment(seed=MIGRATION),
-            deployment(expectations={"orders": "unchanged"}),
             deployment(msgspec.structs.replace(USERS, group_count=1)),
         ],
     )

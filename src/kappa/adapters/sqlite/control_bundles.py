@@ -32,7 +32,9 @@ class SqliteBundles(ControlFile):
         bundle_id = hashlib.sha256(content).hexdigest()
         with self._transaction() as connection:
             connection.execute(
-                "INSERT INTO bundles (id, size_bytes, stored_at, content) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING",
+                # One that the disk has damaged is mended by whoever stores it again.
+                "INSERT INTO bundles (id, size_bytes, stored_at, content) VALUES (?, ?, ?, ?) "
+                "ON CONFLICT (id) DO UPDATE SET content = excluded.content WHERE content <> excluded.content",
                 (bundle_id, len(content), datetime.now(UTC).isoformat(), content),
             )
             return _entry(*self._select(f"{_SELECT_ENTRIES} WHERE id = ?", (bundle_id,))[0])

@@ -1,4 +1,5 @@
-"""Versions and epochs in the control store. What a version is made of is one JSON document, which never changes.
+"""Versions and epochs in the control store. What a version is made of is one JSON document, which never changes but for
+what is expected of the version.
 
 The columns beside it are what happens to the version later on.
 """
@@ -45,8 +46,15 @@ class SqliteVersions(ControlFile):
             if 1 <= table.version <= len(recorded):
                 version = recorded[table.version - 1]
                 # Both come from JSON: otherwise a list would differ from an equal tuple.
-                if _deployment(version) == msgspec.json.decode(document, type=Deployment):
+                wanted, known = msgspec.json.decode(document, type=Deployment), _deployment(version)
+                if known == wanted:
                     return version
+                if msgspec.structs.replace(known, expectations=wanted.expectations) == wanted:
+                    connection.execute(
+                        "UPDATE versions SET deployment = ? WHERE view = ? AND version = ?",
+                        (document.decode(), table.view, table.version),
+                    )
+                    return self.versions(table.view)[table.version - 1]
             if table.version != len(recorded) + 1:
                 reason = f"cannot be deployed: the next version is v{len(recorded) + 1}"
                 raise VersionInUse(view=table.view, version=table.version, reason=reason)
