@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import socket
 from collections.abc import Iterator
 from itertools import count
 from typing import NamedTuple
@@ -61,3 +62,12 @@ def storage(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
         monkeypatch.setenv("KAPPA_POSTGRES_DSN", place.dsn)
         monkeypatch.setenv("KAPPA_POSTGRES_SCHEMA_PREFIX", place.prefix)
     return kind
+
+
+@pytest.fixture
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port: int = free.getsockname()[1]
+        return port

@@ -8,12 +8,12 @@ from functools import partial
 import pytest
 
 from kappa.adapters.postgres.control import PostgresControl
-from kappa.adapters.postgres.database import Database
+from kappa.adapters.postgres.opening import open_control
 from kappa.testing.control_conformance import ControlStoreConformance
 
 
-def open_postgres_control(dsn: str, prefix: str) -> PostgresControl:
-    return PostgresControl(Database(dsn, schema_prefix=prefix))
+def open_postgres_control(dsn: str, prefix: str, project: str = "shop") -> PostgresControl:
+    return open_control(dsn, schema_prefix=prefix, project=project)
 
 
 class TestPostgresControl(ControlStoreConformance):

@@ -10,8 +10,9 @@ from kappa.adapters.postgres.control_plans import PostgresPlans
 from kappa.adapters.postgres.control_rejected import PostgresRejected
 from kappa.adapters.postgres.control_release import PostgresRelease
 from kappa.adapters.postgres.control_versions import PostgresVersions
-from kappa.adapters.postgres.database import Database, quoted
+from kappa.adapters.postgres.database import Database, create_schema, final, lock
 from kappa.adapters.postgres.stored_table import SCHEMA as VIEWS_SCHEMA
+from kappa.adapters.postgres.values import escaped, unescaped
 from kappa.ports.engine import RunReport
 
 _PARTS = (control_versions, control_bundles, control_release, control_plans, control_rejected)
@@ -20,18 +21,44 @@ _PARTS = (control_versions, control_bundles, control_release, control_plans, con
 class PostgresControl(PostgresVersions, PostgresBundles, PostgresRelease, PostgresPlans, PostgresRejected):
     """The control store in one database, created if it is not there. Not for use by two threads."""
 
-    def __init__(self, database: Database) -> None:
-        """Create what is missing. `database` is closed with this."""
-        names = database.names
-        schema = f"""
-            {"".join(part.SCHEMA for part in _PARTS)}
-            CREATE TABLE report (document bytea NOT NULL);
-            CREATE SCHEMA IF NOT EXISTS {quoted(names.public)}
+    def __init__(self, database: Database, *, project: str) -> None:
+        """Create what is missing. `database` is closed with this.
+
+        Raises:
+            StoreUnavailable: Retry; final if the schema belongs to another project than this.
         """
-        database.create(names.control, schema)
+        super().__init__(database)
+        with database.closed_on_failure():
+            self._create()
+            self._refuse_other_project(project)
+
+    def _create(self) -> None:
+        database, names = self._database, self._database.names
+        database.create(
+            names.control,
+            f"""
+                {"".join(part.SCHEMA for part in _PARTS)}
+                CREATE TABLE report (document bytea NOT NULL);
+                CREATE TABLE project (name text NOT NULL)
+            """,
+        )
+        with database.transaction() as connection:
+            lock(connection, names.control)
+            create_schema(connection, names.public)
         # A promotion creates the table that it shows, if nobody has yet.
         database.create(names.views, VIEWS_SCHEMA)
-        super().__init__(database)
+
+    def _refuse_other_project(self, project: str) -> None:
+        """Take the schema for a project, or see that it has it: two in one would stop each other's versions."""
+        if not (owner := self._select("SELECT name FROM project")):
+            with self._transaction() as connection:
+                connection.execute(
+                    "INSERT INTO project SELECT %s WHERE NOT EXISTS (SELECT FROM project)", (escaped(project),)
+                )
+            owner = self._select("SELECT name FROM project")
+        if (name := unescaped(owner[0][0])) != project:
+            cause = f"schema {self._database.names.control} belongs to project '{name}', and this is '{project}'"
+            raise final(self._database.name, cause, "set another postgres.schema_prefix in kappa.toml")
 
     def report(self, report: RunReport) -> None:
         with self._transaction() as connection:

@@ -90,7 +90,7 @@ class Database:
             given = conninfo_to_dict(dsn)
         except psycopg.ProgrammingError:
             # Without what the driver says: it repeats parts of the string, which may hold a password.
-            raise _final("PostgreSQL", "postgres.dsn is no connection string", _DSN_NEXT_STEP) from None
+            raise final("PostgreSQL", "postgres.dsn is no connection string", _DSN_NEXT_STEP) from None
         self._conninfo = make_conninfo("", **{**_CONNECTION_DEFAULTS, **given})
         self._statement_timeout_s = statement_timeout_s
         self._idle: list[Connection] = []
@@ -128,7 +128,7 @@ class Database:
     def _refuse_old(self, connection: Connection) -> None:
         if connection.info.server_version < _SERVER_VERSION_MIN:
             version = connection.info.parameter_status("server_version")
-            raise _final(self.name, f"it is PostgreSQL {version}, and kappa needs 14 or newer", "upgrade it")
+            raise final(self.name, f"it is PostgreSQL {version}, and kappa needs 14 or newer", "upgrade it")
 
     @contextmanager
     def lent(self) -> Iterator[Connection]:
@@ -172,14 +172,14 @@ class Database:
 
     def unavailable(self, error: psycopg.Error) -> StoreUnavailable | None:
         """Return what an error means to others, or None if it is a mistake of ours."""
-        cause = " ".join(str(error).split())
+        cause = " ".join((error.diag.message_primary or str(error)).split())
         match error:
             case errors.DiskFull():
                 return StorageFull(store=self.name, cause=cause)
             case errors.DataCorrupted() | errors.IndexCorrupted():
-                return _final(self.name, cause, "put a good copy in its place; views can be rebuilt from the log")
+                return final(self.name, cause, "put a good copy in its place; views can be rebuilt from the log")
             case errors.InsufficientPrivilege():
-                return _final(self.name, cause, "give its role the rights that it needs: kappa postgres roles")
+                return final(self.name, cause, "give its role the rights that it needs: kappa postgres roles")
             case errors.UndefinedTable() | errors.InvalidSchemaName():
                 return StoreUnavailable(store=self.name, cause=cause, next_step="run kappa up, which creates it")
             case psycopg.OperationalError() | psycopg.InterfaceError() | errors.ReadOnlySqlTransaction():
@@ -199,14 +199,23 @@ class Database:
             if _format(connection, schema) is None:
                 lock(connection, schema)
                 if _format(connection, schema) is None:
-                    connection.execute(f"CREATE SCHEMA IF NOT EXISTS {quoted(schema)}")
+                    create_schema(connection, schema)
                     connection.execute(f"SET LOCAL search_path = {quoted(schema)}, pg_catalog")
                     connection.execute(f"CREATE TABLE format (number integer NOT NULL); {tables}")
                     connection.execute("INSERT INTO format VALUES (%s)", (FORMAT,))
             found = _format(connection, schema)
         if found != FORMAT:
             cause = f"the format of schema {schema} is {found}, and this release of kappa reads format {FORMAT}"
-            raise _final(self.name, cause, "use the release of kappa that wrote it, or another postgres.schema_prefix")
+            raise final(self.name, cause, "use the release of kappa that wrote it, or another postgres.schema_prefix")
+
+    @contextmanager
+    def closed_on_failure(self) -> Iterator[None]:
+        """Let a store take this over: if that fails, nobody else would close it."""
+        try:
+            yield
+        except BaseException:
+            self.close()
+            raise
 
     def close(self) -> None:
         """Close idle connections. Idempotent."""
@@ -217,6 +226,12 @@ class Database:
 def lock(connection: Connection, name: str) -> None:
     """Wait until no other transaction holds the lock of this name, and hold it to the end of this one."""
     connection.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", (name,))
+
+
+def create_schema(connection: Connection, schema: str) -> None:
+    """Create a schema unless it is there, which also whoever may not create one can find."""
+    if connection.execute("SELECT to_regnamespace(%s)", (quoted(schema),)).fetchone() == (None,):
+        connection.execute(f"CREATE SCHEMA {quoted(schema)}")
 
 
 def quoted(name: str) -> str:
@@ -253,7 +268,8 @@ def _ms(seconds: float) -> str:
     return str(round(seconds * 1_000))
 
 
-def _final(store: str, cause: str, next_step: str) -> StoreUnavailable:
+def final(store: str, cause: str, next_step: str) -> StoreUnavailable:
+    """Return an error that waiting does not mend."""
     error = StoreUnavailable(store=store, cause=cause, next_step=next_step)
     error.retryable = False
     return error

@@ -141,10 +141,18 @@ class PostgresViewWriter:
         """Give the connection, which is opened if there is none or it was lost, to one transaction."""
         with self._database.translated():
             if self._connection is None or self._connection.closed:
-                self._connection = self._database.connect()
-                self._connection.execute(self._stored.create_incoming)
+                self._connection = self._open()
             with self._connection.transaction():
                 yield self._connection
+
+    def _open(self) -> Connection:
+        connection = self._database.connect()
+        try:
+            connection.execute(self._stored.create_incoming)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
 
     def close(self) -> None:
         if self._connection is not None:

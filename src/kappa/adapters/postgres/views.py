@@ -48,7 +48,8 @@ class PostgresViews:
         self._database = database
         self._readers = readers or database
         self._schema = quoted(database.names.views)
-        database.create(database.names.views, SCHEMA)
+        with database.closed_on_failure():
+            database.create(database.names.views, SCHEMA)
 
     def create(self, table: ViewTable) -> None:
         with self._database.transaction() as connection:
