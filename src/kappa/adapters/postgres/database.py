@@ -45,7 +45,24 @@ _CONNECTION_DEFAULTS = {
 }
 _SERVER_VERSION_MIN = 14_00_00
 
+# What waiting does not mend -> what to do about it.
+_FINAL: dict[type[psycopg.Error], str] = {
+    errors.DataCorrupted: "put a good copy in its place; views can be rebuilt from the log",
+    errors.IndexCorrupted: "put a good copy in its place, or rebuild the index: REINDEX",
+    errors.InsufficientPrivilege: "give its role the rights that it needs: kappa postgres roles",
+    errors.DependentObjectsStillExist: "drop what depends on it, and make it anew afterwards",
+}
+# What may work later: no connection, no time, a standby that is about to take over, a table that is yet to come.
+_RETRYABLE = (
+    psycopg.OperationalError,
+    psycopg.InterfaceError,
+    errors.ReadOnlySqlTransaction,
+    errors.UndefinedTable,
+    errors.InvalidSchemaName,
+)
 _NEXT_STEPS: dict[type[psycopg.Error], str] = {
+    errors.UndefinedTable: "run kappa up, which creates it",
+    errors.InvalidSchemaName: "run kappa up, which creates it",
     errors.LockNotAvailable: "let whoever holds the lock finish",
     errors.QueryCanceled: "it took longer than postgres.statement_timeout_s: find out why, or raise it",
     errors.TooManyConnections: "raise max_connections, or run fewer workers",
@@ -173,19 +190,15 @@ class Database:
     def unavailable(self, error: psycopg.Error) -> StoreUnavailable | None:
         """Return what an error means to others, or None if it is a mistake of ours."""
         cause = " ".join((error.diag.message_primary or str(error)).split())
-        match error:
-            case errors.DiskFull():
-                return StorageFull(store=self.name, cause=cause)
-            case errors.DataCorrupted() | errors.IndexCorrupted():
-                return final(self.name, cause, "put a good copy in its place; views can be rebuilt from the log")
-            case errors.InsufficientPrivilege():
-                return final(self.name, cause, "give its role the rights that it needs: kappa postgres roles")
-            case errors.UndefinedTable() | errors.InvalidSchemaName():
-                return StoreUnavailable(store=self.name, cause=cause, next_step="run kappa up, which creates it")
-            case psycopg.OperationalError() | psycopg.InterfaceError() | errors.ReadOnlySqlTransaction():
-                return StoreUnavailable(store=self.name, cause=cause, next_step=_NEXT_STEPS.get(type(error)))
-            case _:
-                return None
+        if isinstance(error, errors.DiskFull):
+            return StorageFull(store=self.name, cause=cause)
+        for kind, next_step in _FINAL.items():
+            if isinstance(error, kind):
+                detail = " ".join((error.diag.message_detail or "").split())
+                return final(self.name, f"{cause}: {detail}" if detail else cause, next_step)
+        if isinstance(error, _RETRYABLE):
+            return StoreUnavailable(store=self.name, cause=cause, next_step=_NEXT_STEPS.get(type(error)))
+        return None
 
     def create(self, schema: str, tables: str) -> None:
         """Create a schema with its tables, unless it is there. Safe if several processes do it at once.
