@@ -36,9 +36,9 @@ class PostgresServer:
         # It refuses to run as root. Its folder must be reachable for another user, which pytest's are not.
         self._user = "postgres" if os.getuid() == 0 else None
         self._programs, self._options = found, options
-        self._folder = Path(tempfile.mkdtemp(prefix="kappa-postgres-"))
+        self.folder = Path(tempfile.mkdtemp(prefix="kappa-postgres-"))
         if self._user is not None:
-            shutil.chown(self._folder, self._user)
+            shutil.chown(self.folder, self._user)
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port: int = free.getsockname()[1]
@@ -52,10 +52,10 @@ class PostgresServer:
     def start(self) -> None:
         settings = ["listen_addresses=127.0.0.1", "unix_socket_directories=", *self._options]
         arguments = [argument for setting in settings for argument in ("-c", setting)]
-        with (self._folder / "log").open("ab") as log:
+        with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
                 [self._programs / "postgres", "-D", "data", "-p", str(self.port), *arguments],
-                cwd=self._folder,
+                cwd=self.folder,
                 user=self._user,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
@@ -74,7 +74,7 @@ class PostgresServer:
             return cursor.fetchall() if cursor.description else []
 
     def _answers(self) -> bool:
-        assert self._process.poll() is None, (self._folder / "log").read_text()
+        assert self._process.poll() is None, (self.folder / "log").read_text()
         try:
             psycopg.connect(self.dsn).close()
         except psycopg.OperationalError:
@@ -83,11 +83,11 @@ class PostgresServer:
 
     def _run(self, program: str, *arguments: str) -> None:
         command = [self._programs / program, *arguments]
-        subprocess.run(command, cwd=self._folder, user=self._user, check=True, capture_output=True)
+        subprocess.run(command, cwd=self.folder, user=self._user, check=True, capture_output=True)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.stop(signal.SIGINT)
-        shutil.rmtree(self._folder)
+        shutil.rmtree(self.folder)
