@@ -53,7 +53,7 @@ def identifier(name: str) -> str:
     """Return a name as PostgreSQL can bear it.
 
     >>> identifier("user_id"), identifier("xmin")
-    ('user_id', 'xmin_b5a5b4ee')
+    ('user_id', 'xmin_eafb2f50')
     """
     encoded = name.encode()
     if len(encoded) <= IDENTIFIER_BYTES_MAX and name not in _SYSTEM_COLUMNS:
