@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from datetime import UTC, datetime
 from functools import partial
@@ -22,18 +23,13 @@ from kappa.ports import Release, RunReport, ViewStore
 from kappa.testing.control_conformance import ControlStoreConformance
 from kappa.testing.deployments import CITIES, CITIES_2, CODE, USERS, USERS_2, deployment, entry
 from kappa.testing.eventually import eventually
-from kappa.testing.processes import run_and_kill, run_together
+from kappa.testing.processes import run_and_kill
 
 ONE, TWO = Release(1, {"users": 1, "cities": 1}), Release(2, {"users": 2, "cities": 2})
 
 
 def open_postgres_control(dsn: str, prefix: str, project: str = "shop") -> PostgresControl:
     return open_control(dsn, schema_prefix=prefix, project=project)
-
-
-def list_versions(dsn: str, prefix: str) -> int:
-    with closing(open_postgres_control(dsn, prefix)) as control:
-        return len(control.versions())
 
 
 class TestPostgresControl(ControlStoreConformance):
@@ -183,8 +179,19 @@ def test_a_promotion_gives_up_when_somebody_reads_without_end(control, postgres,
     assert control.release() == ONE
 
 
-def test_schemas_are_created_once_by_whoever_comes_first(postgres):
-    assert run_together(list_versions, *[tuple(postgres)] * 3) == [0, 0, 0]
+@pytest.mark.parametrize("number", range(5))
+def test_schemas_are_created_once_however_many_come_first(postgres, number):
+    together = threading.Barrier(8)
+
+    def open_at_once() -> int:
+        together.wait()
+        with closing(open_postgres_control(*postgres)) as control:
+            return len(control.versions())
+
+    with ThreadPoolExecutor(together.parties) as threads:
+        opened = [threads.submit(open_at_once) for _ in range(together.parties)]
+
+    assert [each.result() for each in opened] == [0] * together.parties
 
 
 def test_a_reader_never_waits_for_a_writer(control, postgres):

@@ -243,7 +243,8 @@ def lock(connection: Connection, name: str) -> None:
 
 def create_schema(connection: Connection, schema: str) -> None:
     """Create a schema unless it is there, which also whoever may not create one can find."""
-    if connection.execute("SELECT to_regnamespace(%s)", (quoted(schema),)).fetchone() == (None,):
+    # Not to_regnamespace or to_regclass: they may answer from a cache that is older than a lock just taken.
+    if not connection.execute("SELECT FROM pg_namespace WHERE nspname = %s", (schema,)).fetchall():
         connection.execute(f"CREATE SCHEMA {quoted(schema)}")
 
 
@@ -257,8 +258,13 @@ def quoted(name: str) -> str:
 
 
 def _format(connection: Connection, schema: str) -> int | None:
-    (there,) = connection.execute("SELECT to_regclass(%s)", (f"{quoted(schema)}.format",)).fetchone() or (None,)
-    if there is None:
+    """Return the number of a schema's format, or None if it does not have its tables yet."""
+    there = connection.execute(
+        "SELECT FROM pg_class AS it JOIN pg_namespace AS its ON its.oid = it.relnamespace"
+        " WHERE its.nspname = %s AND it.relname = 'format'",
+        (schema,),
+    )
+    if not there.fetchall():
         return None
     found = connection.execute(f"SELECT number FROM {quoted(schema)}.format").fetchone()  # noqa: S608 - quoted
     return found[0] if found else 0
