@@ -69,28 +69,12 @@ from kappa.control.running import Run
 from kappa.control.status import Status, read_status
 from kappa.control.version_list import VersionList, list_versions
 from kappa.control.versions import FirstVersions, LogLayout
-from kappa.errors import ProjectError
+from kappa.extras import needs_extra
 from kappa.planning.diffs import DiffReport
 from kappa.ports import ControlStore, Log, Logs, PlanRecord, QueryResult, ViewStore
 from kappa.ports.log import EVENT_LOG
 
 LOCK_FILE = "run.lock"
-
-
-@contextmanager
-def _needs_extra(extra: str) -> Iterator[None]:
-    """Import what an optional extra brings.
-
-    Raises:
-        ProjectError: It is not installed.
-    """
-    try:
-        yield
-    except ImportError as error:
-        raise ProjectError(
-            f"the settings ask for {extra}, whose driver cannot be imported: {error}",
-            next_step=f"install the extra: pip install 'kappa-pipeline[{extra}]'",
-        ) from error
 
 
 class App:
@@ -108,7 +92,7 @@ class App:
     def views(self) -> ViewStore:
         """The rows of all versions."""
         if self._in_postgres:
-            with _needs_extra("postgres"):
+            with needs_extra("postgres"):
                 from kappa.adapters.postgres.opening import open_views  # noqa: PLC0415 - an optional extra
             options = self.settings.postgres
             return open_views(
@@ -123,7 +107,7 @@ class App:
     def control(self) -> ControlStore:
         """Versions, release, epochs, rejected input."""
         if self._in_postgres:
-            with _needs_extra("postgres"):
+            with needs_extra("postgres"):
                 from kappa.adapters.postgres.opening import open_control  # noqa: PLC0415 - an optional extra
             options = self.settings.postgres
             return open_control(
