@@ -13,11 +13,11 @@ from typing import Any, Self
 from bench.profiles import EVENTS
 from kappa.adapters.embedded.fold import FoldWorker, Pace
 from kappa.adapters.sqlite.log import SqliteLog
-from kappa.adapters.sqlite.views import SqliteViews
 from kappa.config import EngineSettings
 from kappa.model.kernel import Kernel
 from kappa.model.schema import ViewTable
 from kappa.model.views import View, view_spec
+from kappa.ports import ViewStore
 
 
 class Sleeper:
@@ -29,10 +29,10 @@ class Sleeper:
 
 
 class Fold:
-    """One partition group of a view, ready to be folded from the log's start to its end into an empty folder."""
+    """One partition group of a view, ready to be folded from the log's start to its end into an empty store."""
 
     def __init__(
-        self, log_file: Path, view: type[View], folder: Path, *, pace: Pace, group: int = 0, groups: int = 1
+        self, log_file: Path, view: type[View], store: ViewStore, *, pace: Pace, group: int = 0, groups: int = 1
     ) -> None:
         spec = view_spec(view)
         self._log = SqliteLog(log_file)
@@ -45,7 +45,7 @@ class Fold:
             partition_count=self._log.partition_count,
             group_count=groups,
         )
-        self._store = SqliteViews(folder)
+        self._store = store
         self._store.create(self._table)
         self._writer = self._store.writer(self._table, group, epoch=1)
         kernel = Kernel(

@@ -17,6 +17,7 @@ from bench.profiles import ByFolds, ByHandlers
 from bench.project import ingest, new_project
 from bench.settings import Settings
 from kappa.adapters.embedded.fold import Pace
+from kappa.adapters.sqlite.views import SqliteViews
 from kappa.model.views import View
 
 COMMIT_S = 1.0
@@ -93,7 +94,7 @@ def _fold_s(log_file: Path, view: type[View], folder: Path, *, workers: int) -> 
 
 def _work(log_file: Path, view: type[View], folder: Path, group: int, groups: int, barrier: Barrier) -> None:
     pace = Pace(live_commit_s=COMMIT_S, replay_commit_s=COMMIT_S)
-    with Fold(log_file, view, folder, pace=pace, group=group, groups=groups) as fold:
+    with Fold(log_file, view, SqliteViews(folder), pace=pace, group=group, groups=groups) as fold:
         barrier.wait(WORK_S_MAX)
         fold.run()
         barrier.wait(WORK_S_MAX)

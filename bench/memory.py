@@ -13,6 +13,7 @@ from bench.profiles import ByHandlers
 from bench.project import ingest, new_project
 from bench.settings import Settings
 from kappa.adapters.embedded.fold import Pace
+from kappa.adapters.sqlite.views import SqliteViews
 
 
 def run(settings: Settings) -> Sequence[Figure]:
@@ -33,7 +34,7 @@ def run(settings: Settings) -> Sequence[Figure]:
 
 
 def _work(log_file: Path, folder: Path, result: Connection) -> None:
-    with Fold(log_file, ByHandlers, folder, pace=Pace()) as fold:
+    with Fold(log_file, ByHandlers, SqliteViews(folder), pace=Pace()) as fold:
         fold.run()
         result.send((_peak_mib(), fold.row_count()))
 

@@ -13,6 +13,7 @@ from bench.profiles import ByFolds, ByHandlers
 from bench.project import ingest, new_project
 from bench.settings import Settings
 from kappa.adapters.embedded.fold import Pace
+from kappa.adapters.sqlite.views import SqliteViews
 from kappa.model.views import View
 
 
@@ -25,7 +26,7 @@ def run(settings: Settings) -> Sequence[Figure]:
 
     def kappa(view: type[View]) -> float:
         folder = settings.folder / "rows"
-        with Fold(log_file, view, folder, pace=Pace()) as fold:
+        with Fold(log_file, view, SqliteViews(folder), pace=Pace()) as fold:
             result = timed(fold.run, events=len(values))
             assert fold.rows() == expected, view
         shutil.rmtree(folder)

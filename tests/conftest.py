@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import signal
+import socket
+from collections.abc import Iterator
+from itertools import count
+from typing import NamedTuple
 
 import pytest
 from hypothesis import settings
+from postgres_server import PostgresServer, programs
 
 pytest_plugins = ["kappa.testing.stacks"]
 
@@ -17,6 +22,52 @@ settings.register_profile("kappa", deadline=None)
 settings.load_profile("kappa")
 
 
+_numbers = count(1)
+
+
+class Place(NamedTuple):
+    """Where a project can be in a PostgreSQL server."""
+
+    dsn: str
+    prefix: str
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put the tests that are marked as slow behind all others."""
     items.sort(key=lambda item: item.get_closest_marker("slow") is not None)
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[PostgresServer]:
+    """A server for the whole session. Its disk is never written in earnest: nothing here survives it."""
+    if programs() is None:
+        pytest.skip("PostgreSQL is not installed")
+    with PostgresServer("fsync=off", "max_connections=200") as server:
+        yield server
+
+
+@pytest.fixture
+def postgres(postgres_server: PostgresServer) -> Place:
+    """A place in it that no other test uses."""
+    return Place(postgres_server.dsn, f"test{next(_numbers)}")
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def storage(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Let every project of a test keep its rows and its versions in SQLite, then in PostgreSQL."""
+    kind: str = request.param
+    if kind == "postgres":
+        place: Place = request.getfixturevalue("postgres")
+        monkeypatch.setenv("KAPPA_STORAGE_STORE", kind)
+        monkeypatch.setenv("KAPPA_POSTGRES_DSN", place.dsn)
+        monkeypatch.setenv("KAPPA_POSTGRES_SCHEMA_PREFIX", place.prefix)
+    return kind
+
+
+@pytest.fixture
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port: int = free.getsockname()[1]
+        return port

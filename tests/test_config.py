@@ -137,4 +137,6 @@ def test_each_setting_is_documented_with_its_variable_and_default() -> None:
 
 
 def _shown(default: object) -> str:
-    return f"`{default}`" if isinstance(default, str) else f"{default:g}"
+    if isinstance(default, str):
+        return f"`{default}`" if default else '`""`'
+    return f"{default:g}"

@@ -28,7 +28,7 @@ EVENTS = 150_000
 
 
 @pytest.fixture
-def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def project(tmp_path: Path, storage: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """The shop with two workers a view, and a file of events, some of old versions, some bad."""
     folder = shutil.copytree(SHOP, tmp_path / "shop", ignore=shutil.ignore_patterns(".kappa", "__pycache__"))
     settings = (folder / "kappa.toml").read_text().replace("workers = 1", "workers = 2\ncommit_interval_s = 0.05")
@@ -104,7 +104,7 @@ def test_nothing_is_lost_or_doubled_whatever_is_killed(project: Path, seed: int)
         eventually(pipeline.ingested, timeout_s=120)
     subprocess.run([*KAPPA, "run", "--until-caught-up"], cwd=project, check=True, stdout=subprocess.DEVNULL)
 
-    with App(load_settings(project, {})) as app:
+    with App(load_settings(project, os.environ)) as app:
         rejected = app.control.rejected(limit=EVENTS, source=str(project / "events.ndjson"))
         assert sum(app.events.ends().values()) + len(rejected) == EVENTS
         assert len(rejected) > 0
@@ -135,7 +135,7 @@ def test_nothing_is_lost_or_doubled_whatever_is_killed(project: Path, seed: int)
 
 def break_code(folder: Path) -> None:
     """Write nonsense into the project's code, once it is deployed."""
-    with App(load_settings(folder, {})) as app:
+    with App(load_settings(folder, os.environ)) as app:
         eventually(lambda: len(app.control.release().primaries) == 2, what="both views are served")
     (folder / "shop.py").write_text("broken(")
 

@@ -18,6 +18,7 @@ from typing import BinaryIO, Self
 
 from kappa.adapters.embedded.engine import EmbeddedEngine
 from kappa.adapters.embedded.lock import ProjectLock, held_by
+from kappa.adapters.postgres.roles import roles_sql
 from kappa.adapters.sqlite.control import SqliteControl
 from kappa.adapters.sqlite.log import SqliteLogs
 from kappa.adapters.sqlite.views import SqliteViews
@@ -68,6 +69,7 @@ from kappa.control.running import Run
 from kappa.control.status import Status, read_status
 from kappa.control.version_list import VersionList, list_versions
 from kappa.control.versions import FirstVersions, LogLayout
+from kappa.extras import needs_extra
 from kappa.planning.diffs import DiffReport
 from kappa.ports import ControlStore, Log, Logs, PlanRecord, QueryResult, ViewStore
 from kappa.ports.log import EVENT_LOG
@@ -89,12 +91,41 @@ class App:
     @cached_property
     def views(self) -> ViewStore:
         """The rows of all versions."""
+        if self._in_postgres:
+            with needs_extra("postgres"):
+                from kappa.adapters.postgres.opening import open_views  # noqa: PLC0415 - an optional extra
+            options = self.settings.postgres
+            return open_views(
+                options.dsn,
+                query_dsn=options.query_dsn,
+                schema_prefix=options.schema_prefix,
+                statement_timeout_s=options.statement_timeout_s,
+            )
         return SqliteViews(self.settings.state_folder / "views")
 
     @cached_property
     def control(self) -> ControlStore:
         """Versions, release, epochs, rejected input."""
+        if self._in_postgres:
+            with needs_extra("postgres"):
+                from kappa.adapters.postgres.opening import open_control  # noqa: PLC0415 - an optional extra
+            options = self.settings.postgres
+            return open_control(
+                options.dsn,
+                project=self.settings.project.name,
+                schema_prefix=options.schema_prefix,
+                statement_timeout_s=options.statement_timeout_s,
+            )
         return SqliteControl(self.settings.state_folder / "control.db")
+
+    @property
+    def _in_postgres(self) -> bool:
+        return self.settings.storage.store == "postgres"
+
+    @cached_property
+    def postgres_roles(self) -> str:
+        """The SQL that makes the project's roles in PostgreSQL."""
+        return roles_sql(self.settings.postgres.schema_prefix)
 
     @cached_property
     def actor(self) -> str:

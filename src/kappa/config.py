@@ -11,7 +11,7 @@ import tomllib
 from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
@@ -52,9 +52,20 @@ class EngineSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class StorageSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Where the embedded log and stores keep their files."""
+    """Where rows and versions are kept, and the files of what is embedded."""
 
+    store: Literal["sqlite", "postgres"] = "sqlite"
     folder: Annotated[str, Meta(min_length=1)] = ".kappa"
+
+
+class PostgresSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The PostgreSQL database that rows and versions are in, if `storage.store` says so."""
+
+    dsn: str = ""
+    query_dsn: str = ""
+    # Room for what it is put before, within PostgreSQL's 63 bytes.
+    schema_prefix: Annotated[str, Meta(pattern="^[a-z_][a-z0-9_]{0,39}$")] = "kappa"
+    statement_timeout_s: Annotated[float, Meta(gt=0, le=86_400)] = 60.0
 
 
 class JanitorSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -73,6 +84,7 @@ class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     log: LogSettings
     engine: EngineSettings = EngineSettings()
     storage: StorageSettings = StorageSettings()
+    postgres: PostgresSettings = PostgresSettings()
     janitor: JanitorSettings = JanitorSettings()
 
 
@@ -88,6 +100,7 @@ class Settings(msgspec.Struct, frozen=True):
     log: LogSettings
     engine: EngineSettings
     storage: StorageSettings
+    postgres: PostgresSettings
     janitor: JanitorSettings
 
     @property
@@ -106,6 +119,7 @@ SECTIONS: Mapping[str, type[msgspec.Struct]] = {
     "log": LogSettings,
     "engine": EngineSettings,
     "storage": StorageSettings,
+    "postgres": PostgresSettings,
     "janitor": JanitorSettings,
 }
 
@@ -142,7 +156,7 @@ def load_settings(root: Path, environment: Mapping[str, str]) -> Settings:
     except msgspec.ValidationError as error:
         raise _explain(error, file=file, origins=origins) from error
     _check_together(parsed, file)
-    return Settings(root, parsed.project, parsed.log, parsed.engine, parsed.storage, parsed.janitor)
+    return Settings(root, parsed.project, parsed.log, parsed.engine, parsed.storage, parsed.postgres, parsed.janitor)
 
 
 def encode_settings(settings: Settings) -> str:

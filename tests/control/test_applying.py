@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
@@ -202,12 +203,18 @@ class Pipeline:
         return control.release(), versions, rows, history, plans
 
 
+def environment_of(folder: Path) -> dict[str, str]:
+    """Return this process's environment, with a place in PostgreSQL, if that is asked for, that is the folder's own."""
+    own = {"KAPPA_POSTGRES_SCHEMA_PREFIX": f"folder_{hashlib.sha256(bytes(folder)).hexdigest()[:16]}"}
+    return {**os.environ, **own}
+
+
 @contextmanager
 def pipeline(folder: Path) -> Iterator[Pipeline]:
     folder.mkdir()
     (folder / "kappa.toml").write_text(SETTINGS)
     (folder / "shops.py").write_text(CODE)
-    with App(load_settings(folder, {})) as app:
+    with App(load_settings(folder, environment_of(folder))) as app:
         app.events.append([sale(number) for number in range(60)])
         first = FirstVersions(folder, ["shops"], bundles=app.bundles, control=app.control, store=app.views)
         first.deploy(lambda: app.project, layout=app.layout, actor="ana")
@@ -217,7 +224,7 @@ def pipeline(folder: Path) -> Iterator[Pipeline]:
 
 
 @pytest.fixture
-def shops(tmp_path: Path) -> Iterator[Pipeline]:
+def shops(tmp_path: Path, storage: str) -> Iterator[Pipeline]:
     with pipeline(tmp_path / "shops") as made:
         yield made
 

@@ -76,7 +76,7 @@ class Visits:
         self.folder = folder
         (folder / "kappa.toml").write_text(SETTINGS)
         (folder / "visits.py").write_text(VISITS)
-        self.app = App(load_settings(folder, {}))
+        self.app = App(load_settings(folder, os.environ))
         self.control, self.log = self.app.control, self.app.events
 
     def append(self, count: int, *, page: str = "/") -> None:
@@ -121,7 +121,7 @@ class Visits:
 
 
 @pytest.fixture
-def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Visits]:
+def project(tmp_path: Path, storage: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Visits]:
     monkeypatch.setattr(sys, "path", list(sys.path))
     project = Visits(tmp_path)
     yield project
@@ -220,9 +220,8 @@ def test_a_primary_that_fails_is_an_error(project: Visits) -> None:
 def damage(project: Visits, *versions: Version) -> None:
     """Make what is stored as these versions' code something else."""
     for version in versions:
-        project.control._connection.execute(
-            "UPDATE bundles SET content = CAST('x' AS BLOB) WHERE id = ?", (version.bundle,)
-        )
+        with project.control._transaction() as connection:
+            connection.execute(f"UPDATE bundles SET content = substr(content, 2) WHERE id = '{version.bundle}'")
 
 
 def test_a_run_reports_to_other_processes(project: Visits) -> None:

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
-import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -42,7 +40,7 @@ class Embedded:
         self.folder = folder
         (folder / "kappa.toml").write_text(SETTINGS)
         (folder / "bank.py").write_text(CODE)
-        self.app = App(load_settings(folder, {}))
+        self.app = App(load_settings(folder, os.environ))
         first = FirstVersions(
             folder, ["bank"], bundles=self.app.bundles, control=self.app.control, store=self.app.views
         )
@@ -66,8 +64,8 @@ class Embedded:
         (self.folder / "bank.py").unlink()
 
     def damage_bundle(self) -> None:
-        with closing(sqlite3.connect(self.folder / ".kappa" / "control.db")) as control, control:
-            control.execute("UPDATE bundles SET content = CAST(content || 'x' AS BLOB)")
+        with self.app.control._transaction() as connection:
+            connection.execute("UPDATE bundles SET content = substr(content, 2)")
 
     def fence(self) -> None:
         for group in range(2):
@@ -82,7 +80,7 @@ class Embedded:
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> Iterator[Embedded]:
+def world(tmp_path: Path, storage: str) -> Iterator[Embedded]:
     embedded = Embedded(tmp_path)
     yield embedded
     embedded.close()

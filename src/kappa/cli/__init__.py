@@ -44,6 +44,7 @@ VERBS = {
     "tail": "Show the last events of the log.",
     "dlq": "List, show and retry what was set aside.",
     "stack": "Start and stop Kafka, PostgreSQL, a schema registry and S3 on this machine.",
+    "postgres": "Show what a project in PostgreSQL needs there.",
     "doctor": "Check this machine and project, and say what to repair.",
     "version": "Show the versions of kappa and what it runs on.",
 }

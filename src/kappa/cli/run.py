@@ -16,6 +16,7 @@ from kappa.cli.output import Output, make_table, printable
 from kappa.cli.verb import json_lines, verb
 from kappa.control.progress import VersionProgress
 from kappa.control.running import Run, RunStatus, refuse_failed
+from kappa.errors import StoreUnavailable
 from kappa.planning.states import VersionState
 from kappa.ports import WorkerHealth
 
@@ -51,7 +52,7 @@ def follow(app: App, out: Output, *, until_caught_up: bool) -> None:
         with app.run() as running:
             for note in running.notes:
                 out.note(note)
-            statuses = _polled(running)
+            statuses = _polled(running, out)
             if until_caught_up:
                 _catch_up(out, statuses)
             else:
@@ -60,16 +61,27 @@ def follow(app: App, out: Output, *, until_caught_up: bool) -> None:
         signal.signal(signal.SIGTERM, before)
 
 
-def _polled(running: Run) -> Iterator[RunStatus]:
-    """Yield the status for ever.
+def _polled(running: Run, out: Output) -> Iterator[RunStatus]:
+    """Yield the status for ever. While a store cannot be read, the workers wait for it, and so does this.
 
     Raises:
         WorkerFailed: A version that people read cannot go on.
+        StoreUnavailable: Waiting is no help.
     """
+    waiting = False
     while True:
-        status = running.poll()
-        refuse_failed(status)
-        yield status
+        try:
+            status = running.poll()
+        except StoreUnavailable as error:
+            if not error.retryable:
+                raise
+            if not waiting:
+                out.note(f"{error.message}; waiting for it")
+            waiting = True
+        else:
+            waiting = False
+            refuse_failed(status)
+            yield status
         time.sleep(_POLL_S)
 
 

@@ -13,7 +13,12 @@ from kappa.testing.conformance import Conformance
 from kappa.testing.deployments import CITIES, CITIES_2, CODE, USERS, USERS_2, deployment
 
 # The store outlives the examples of a property: each takes views of its own.
-EXAMPLES = settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+# Differing executors: one session may hold several adapters to the same law.
+EXAMPLES = settings(
+    max_examples=20,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.differing_executors],
+)
 
 
 class ControlLaws(Conformance):

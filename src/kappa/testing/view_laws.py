@@ -33,7 +33,12 @@ TYPES = msgspec.structs.replace(
     USERS, view="types", columns=tuple(Column(f"a_{kind}", kind, nullable=True) for kind in ColumnType)
 )
 
-EXAMPLES = settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+# Differing executors: one session may hold several adapters to the same law.
+EXAMPLES = settings(
+    max_examples=30,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.differing_executors],
+)
 
 
 def user(name: str, offset: int, *, orders: int = 0, step: int = 0, due_us: int | None = None) -> RowChange:

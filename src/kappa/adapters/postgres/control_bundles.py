@@ -1,0 +1,58 @@
+"""Bundles in the control store: the code of versions, each under the hash of its content.
+
+Who reads a bundle checks the hash: the store gives what the disk gave.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from kappa.adapters.postgres.control_part import ControlPart
+from kappa.errors import BundleNotFound, VersionInUse
+from kappa.ports.versions import BUNDLE_BYTES_MAX, BundleEntry
+
+SCHEMA = """
+    CREATE TABLE bundles (
+        number bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, id text NOT NULL UNIQUE, size_bytes bigint NOT NULL,
+        stored_at timestamptz NOT NULL, content bytea NOT NULL
+    );
+"""
+
+_SELECT_ENTRIES = "SELECT id, size_bytes, stored_at FROM bundles"
+
+
+class PostgresBundles(ControlPart):
+    """The code of versions."""
+
+    def store_bundle(self, content: bytes) -> BundleEntry:
+        assert len(content) <= BUNDLE_BYTES_MAX, len(content)
+        bundle_id = hashlib.sha256(content).hexdigest()
+        with self._transaction() as connection:
+            if not connection.execute("SELECT 1 FROM bundles WHERE id = %s", (bundle_id,)).fetchall():
+                connection.execute(
+                    "INSERT INTO bundles (id, size_bytes, stored_at, content) VALUES (%s, %s, %s, %b)",
+                    (bundle_id, len(content), datetime.now(UTC), content),
+                )
+            return BundleEntry(*connection.execute(f"{_SELECT_ENTRIES} WHERE id = %s", (bundle_id,)).fetchall()[0])
+
+    def bundle(self, bundle_id: str) -> bytes:
+        found = self._select("SELECT content FROM bundles WHERE id = %s", (bundle_id,))
+        if not found:
+            raise BundleNotFound(bundle=bundle_id)
+        content: bytes = found[0][0]
+        return content
+
+    def bundles(self) -> Sequence[BundleEntry]:
+        return [BundleEntry(*columns) for columns in self._select(f"{_SELECT_ENTRIES} ORDER BY number")]
+
+    def delete_bundle(self, bundle_id: str) -> None:
+        with self._transaction() as connection:
+            users = connection.execute(
+                "SELECT view, version FROM versions WHERE bundle = %s AND dropped_at IS NULL LIMIT 1", (bundle_id,)
+            )
+            for view, version in users:
+                reason = f"runs from bundle {bundle_id[:12]}, which cannot be deleted before the version is dropped"
+                raise VersionInUse(view=view, version=version, reason=reason)
+            connection.execute("DELETE FROM bundles WHERE id = %s", (bundle_id,))

@@ -1,0 +1,155 @@
+"""The release and the history in the control store. The release is one document, so it is read and swapped whole.
+
+With it, in the same transaction, the views change that any SQL client reads. Such a change waits for whoever reads a
+view just now, and new readers wait behind it; so it waits briefly, lets them pass, and tries again.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+
+import msgspec
+from psycopg import errors
+
+from kappa.adapters.postgres.control_part import ControlPart
+from kappa.adapters.postgres.database import Connection
+from kappa.adapters.postgres.public_views import swap
+from kappa.adapters.postgres.values import escaped, unescaped
+from kappa.errors import ReleaseMoved, StoreUnavailable, VersionInUse
+from kappa.model.schema import ViewTable
+from kappa.ports.release import HistoryEntry, Release
+from kappa.ports.versions import Deployment
+
+SCHEMA = """
+    CREATE TABLE release (document text NOT NULL);
+    INSERT INTO release VALUES ('{"revision":0,"primaries":{}}');
+    CREATE TABLE history (
+        number bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, id text NOT NULL UNIQUE, at timestamptz NOT NULL,
+        actor text NOT NULL, action text NOT NULL, view text, version integer, detail text NOT NULL
+    );
+"""
+
+# How long readers wait at most behind a change of a view, and how long they are let pass before it tries again.
+SWAP_LOCK_TIMEOUT_S = 0.25
+SWAP_PAUSE_S = 0.25
+# 40 of both are 20 seconds: by then somebody reads without end.
+SWAP_ATTEMPTS_MAX = 40
+
+_READ = "SELECT document FROM release"
+
+_INSERT_ENTRY = """
+    INSERT INTO history (id, at, actor, action, view, version, detail) VALUES (%s, %s, %s, %s, %s, %s, %s)
+    ON CONFLICT DO NOTHING
+"""
+
+
+def read_release(connection: Connection) -> Release:
+    """Return the current release."""
+    ((document,),) = connection.execute(_READ).fetchall()
+    return msgspec.json.decode(document, type=Release)
+
+
+class PostgresRelease(ControlPart):
+    """The release and the history."""
+
+    def release(self) -> Release:
+        return msgspec.json.decode(self._select(_READ)[0][0], type=Release)
+
+    def change_release(self, release: Release, *, expected_revision: int, entry: HistoryEntry) -> Release:
+        assert release.revision == expected_revision + 1, (release, expected_revision)
+        for attempt in range(1, SWAP_ATTEMPTS_MAX + 1):
+            try:
+                self._try_to_change(release, expected_revision, entry)
+            except StoreUnavailable as error:
+                if attempt == SWAP_ATTEMPTS_MAX or not isinstance(error.__cause__, errors.LockNotAvailable):
+                    raise
+                time.sleep(SWAP_PAUSE_S)
+            else:
+                return release
+        raise AssertionError("unreachable")
+
+    def _try_to_change(self, release: Release, expected_revision: int, entry: HistoryEntry) -> None:
+        with self._transaction() as connection:
+            current = read_release(connection)
+            if current.revision != expected_revision:
+                raise ReleaseMoved(expected=expected_revision, found=current.revision)
+            for view, version in _named(release):
+                _check_usable(connection, view, version)
+            connection.execute("UPDATE release SET document = %s", (msgspec.json.encode(release).decode(),))
+            _insert(connection, entry)
+            # Last, because from here on readers wait for the end of the transaction.
+            connection.execute(f"SET LOCAL lock_timeout = {round(SWAP_LOCK_TIMEOUT_S * 1_000)}")
+            changed = {
+                view: _table(connection, view, version)
+                for view, version in sorted(release.primaries.items())
+                if current.primaries.get(view) != version
+            }
+            gone = sorted(current.primaries.keys() - release.primaries.keys())
+            swap(connection, self._database.names, changed=changed, gone=gone)
+
+    def record(self, entry: HistoryEntry) -> None:
+        with self._transaction() as connection:
+            _insert(connection, entry)
+
+    def history(self, *, view: str | None = None, limit: int) -> Sequence[HistoryEntry]:
+        # If either side is NULL, so is the comparison: every view is asked for, or several are meant.
+        found = self._select(
+            "SELECT id, at, actor, action, view, version, detail FROM history"
+            " WHERE coalesce(view = %s, true) ORDER BY number DESC LIMIT %s",
+            (view, limit),
+        )
+        return [_entry(*columns) for columns in found]
+
+
+def _table(connection: Connection, view: str, version: int) -> ViewTable:
+    ((document,),) = connection.execute(
+        "SELECT deployment FROM versions WHERE view = %s AND version = %s", (view, version)
+    ).fetchall()
+    return msgspec.json.decode(document, type=Deployment).table
+
+
+def _named(release: Release) -> Iterator[tuple[str, int]]:
+    """Yield every (view, version) that a release needs."""
+    yield from release.primaries.items()
+    for view, canary in release.canaries.items():
+        yield view, canary.version
+    for view, former in release.formers.items():
+        yield view, former.version
+
+
+def _check_usable(connection: Connection, view: str, version: int) -> None:
+    """Refuse a version that readers cannot be shown.
+
+    Raises:
+        VersionInUse: It is not deployed, not seeded, or retired.
+    """
+    found = connection.execute(
+        "SELECT seeded, retired_at FROM versions WHERE view = %s AND version = %s", (view, version)
+    ).fetchone()
+    match found:
+        case None:
+            reason = "is not deployed"
+        case (False, _):
+            reason = "is not seeded yet"
+        case (_, None):
+            return
+        case _:
+            reason = "is retired"
+    raise VersionInUse(view=view, version=version, reason=f"{reason}: the release cannot name it")
+
+
+def _insert(connection: Connection, entry: HistoryEntry) -> None:
+    connection.execute(
+        _INSERT_ENTRY,
+        (entry.id, entry.at, entry.actor, entry.action, entry.view, entry.version, escaped(entry.detail)),
+    )
+
+
+def _entry(
+    entry_id: str, at: datetime, actor: str, action: str, view: str | None, version: int | None, detail: str
+) -> HistoryEntry:
+    return HistoryEntry(
+        id=entry_id, at=at, actor=actor, action=action, view=view, version=version, detail=unescaped(detail)
+    )
