@@ -30,11 +30,12 @@ class PostgresBundles(ControlPart):
         assert len(content) <= BUNDLE_BYTES_MAX, len(content)
         bundle_id = hashlib.sha256(content).hexdigest()
         with self._transaction() as connection:
-            if not connection.execute("SELECT 1 FROM bundles WHERE id = %s", (bundle_id,)).fetchall():
-                connection.execute(
-                    "INSERT INTO bundles (id, size_bytes, stored_at, content) VALUES (%s, %s, %s, %b)",
-                    (bundle_id, len(content), datetime.now(UTC), content),
-                )
+            connection.execute(
+                # One that the disk has damaged is mended by whoever stores it again.
+                "INSERT INTO bundles (id, size_bytes, stored_at, content) VALUES (%s, %s, %s, %b)"
+                " ON CONFLICT (id) DO UPDATE SET content = excluded.content WHERE bundles.content <> excluded.content",
+                (bundle_id, len(content), datetime.now(UTC), content),
+            )
             return BundleEntry(*connection.execute(f"{_SELECT_ENTRIES} WHERE id = %s", (bundle_id,)).fetchall()[0])
 
     def bundle(self, bundle_id: str) -> bytes:
