@@ -26,7 +26,11 @@ _TIMES = st.integers(-(2**63), 2**63 - 1)
 
 _RECORDS = st.lists(st.builds(NewRecord, st.none() | st.binary(max_size=20), st.binary(max_size=50), _TIMES))
 
-_EXAMPLES = settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+_EXAMPLES = settings(
+    max_examples=30,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.differing_executors],
+)
 
 
 def _numbers(start: int, end: int) -> list[NewRecord]:
