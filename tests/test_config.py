@@ -50,10 +50,25 @@ def test_a_worker_gets_the_settings_of_the_process_that_starts_it(tmp_path: Path
     assert decode_settings(encode_settings(settings)) == settings
 
 
+def test_options_of_kafka_are_a_table_or_a_list_in_the_environment(tmp_path: Path) -> None:
+    file = write(tmp_path, LEAST + '[kafka.options]\n"security.protocol" = "SSL"\n')
+
+    assert load_settings(file, {}).kafka.options == {"security.protocol": "SSL"}
+    given = {"KAPPA_KAFKA_OPTIONS": "security.protocol=SASL_SSL, sasl.password=env:SECRET"}
+    assert load_settings(file, given).kafka.options == {
+        "security.protocol": "SASL_SSL",
+        "sasl.password": "env:SECRET",
+    }
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
         (LEAST + 'partitions = "8"\n', "log.partitions: expected `int`, got `str`"),
+        (
+            LEAST + "[kafka]\nreplication_factor = 1\n",
+            "kafka.min_insync_replicas is 2, but kafka.replication_factor is 1",
+        ),
         (LEAST + "partitions = 0\n", "log.partitions: expected `int` >= 1"),
         (LEAST + "[engine]\ncommit_interval_s = 0\n", "engine.commit_interval_s: expected `float` > 0.0"),
         (LEAST.replace('["shop"]', "[]"), "project.modules: expected `array` of length >= 1"),
@@ -124,7 +139,7 @@ def test_without_a_project_the_next_step_is_to_start_one(tmp_path: Path) -> None
 def test_each_setting_is_documented_with_its_variable_and_default() -> None:
     sections = dict(part.split("\n", 1) for part in DOCS.read_text().split("\n### ")[1:])
     settings = {
-        f"{section}.{field.name}": (environment_name(section, field.name), field.default)
+        f"{section}.{field.name}": (environment_name(section, field.name), _default(field))
         for section, kind in SECTIONS.items()
         for field in msgspec.structs.fields(kind)
     }
@@ -136,7 +151,13 @@ def test_each_setting_is_documented_with_its_variable_and_default() -> None:
         assert expected in " ".join(sections[name].split()), name
 
 
+def _default(field: msgspec.structs.FieldInfo) -> object:
+    return field.default if field.default_factory is msgspec.NODEFAULT else field.default_factory()
+
+
 def _shown(default: object) -> str:
+    if default == {}:
+        return "empty"
     if isinstance(default, str):
         return f"`{default}`" if default else '`""`'
     return f"{default:g}"

@@ -45,6 +45,7 @@ from kappa.control.doctor import (
     check_versions,
     describe_log,
     describe_project,
+    describe_warnings,
     finding_of,
     findings_of,
 )
@@ -86,6 +87,20 @@ class App:
     @cached_property
     def logs(self) -> Logs:
         """The project's logs."""
+        if self.settings.log.store == "kafka":
+            with needs_extra("kafka"):
+                from kappa.adapters.kafka.opening import open_logs  # noqa: PLC0415 - an optional extra
+            kafka = self.settings.kafka
+            return open_logs(
+                kafka.bootstrap_servers,
+                project=self.settings.project.name,
+                prefix=kafka.topic_prefix,
+                replication_factor=kafka.replication_factor,
+                min_insync_replicas=kafka.min_insync_replicas,
+                retention_days=kafka.retention_days,
+                options=kafka.options,
+                environment=os.environ,
+            )
         return SqliteLogs(self.settings.state_folder / "logs")
 
     @cached_property
@@ -304,6 +319,7 @@ class App:
         code = finding_of("code", lambda: describe_project(self.project))
         yield code
         yield finding_of("log", lambda: describe_log(self.events))
+        yield from findings_of("log", lambda: describe_warnings(self.logs.warnings()))
         if code.verdict is Verdict.OK:
             yield from findings_of("views", lambda: check_versions(self.project, self.fingerprints, self.control))
 
@@ -382,7 +398,7 @@ class App:
 
     def close(self) -> None:
         """Close whatever was opened. Idempotent."""
-        for part in ("events", "views", "control"):
+        for part in ("events", "logs", "views", "control"):
             if part in self.__dict__:
                 self.__dict__.pop(part).close()
 

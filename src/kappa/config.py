@@ -40,6 +40,18 @@ class LogSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     key: Annotated[str, Meta(min_length=1, max_length=200)]
     # Fixed when the log is created. The limit keeps one worker's vector of positions small.
     partitions: Annotated[int, Meta(ge=1, le=1024)] = 4
+    store: Literal["sqlite", "kafka"] = "sqlite"
+
+
+class KafkaSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Where Kafka is, and how its topics are made."""
+
+    bootstrap_servers: Annotated[str, Meta(min_length=1)] = "127.0.0.1:9092"
+    topic_prefix: Annotated[str, Meta(max_length=100)] = ""
+    replication_factor: Annotated[int, Meta(ge=1, le=10)] = 3
+    min_insync_replicas: Annotated[int, Meta(ge=1, le=10)] = 2
+    retention_days: Annotated[int, Meta(ge=1, le=36_500)] = 365
+    options: Mapping[str, str] = {}
 
 
 class EngineSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -86,6 +98,7 @@ class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     storage: StorageSettings = StorageSettings()
     postgres: PostgresSettings = PostgresSettings()
     janitor: JanitorSettings = JanitorSettings()
+    kafka: KafkaSettings = KafkaSettings()
 
 
 class Settings(msgspec.Struct, frozen=True):
@@ -102,6 +115,7 @@ class Settings(msgspec.Struct, frozen=True):
     storage: StorageSettings
     postgres: PostgresSettings
     janitor: JanitorSettings
+    kafka: KafkaSettings
 
     @property
     def file(self) -> Path:
@@ -121,6 +135,7 @@ SECTIONS: Mapping[str, type[msgspec.Struct]] = {
     "storage": StorageSettings,
     "postgres": PostgresSettings,
     "janitor": JanitorSettings,
+    "kafka": KafkaSettings,
 }
 
 
@@ -156,7 +171,16 @@ def load_settings(root: Path, environment: Mapping[str, str]) -> Settings:
     except msgspec.ValidationError as error:
         raise _explain(error, file=file, origins=origins) from error
     _check_together(parsed, file)
-    return Settings(root, parsed.project, parsed.log, parsed.engine, parsed.storage, parsed.postgres, parsed.janitor)
+    return Settings(
+        root,
+        parsed.project,
+        parsed.log,
+        parsed.engine,
+        parsed.storage,
+        parsed.postgres,
+        parsed.janitor,
+        parsed.kafka,
+    )
 
 
 def encode_settings(settings: Settings) -> str:
@@ -212,6 +236,9 @@ def _from_text(settings: type[msgspec.Struct], key: str, text: str) -> Any:
     wanted = {field.name: field.type for field in msgspec.structs.fields(settings)}.get(key)
     if key == "modules":
         return [part.strip() for part in text.split(",")]
+    if key == "options":
+        pairs = (part.partition("=") for part in text.split(","))
+        return {name.strip(): value.strip() for name, _, value in pairs}
     for number in (int, float):
         if number is getattr(wanted, "__origin__", None):
             try:
@@ -262,6 +289,14 @@ def _check_together(parsed: _File, file: Path) -> None:
             "each worker needs a partition of its own",
             where=str(file),
             next_step=f"set engine.workers to at most {parsed.log.partitions}",
+        )
+    kafka = parsed.kafka
+    if kafka.min_insync_replicas > kafka.replication_factor:
+        raise ProjectError(
+            f"kafka.min_insync_replicas is {kafka.min_insync_replicas}, but kafka.replication_factor is "
+            f"{kafka.replication_factor}: nothing could ever be acknowledged",
+            where=str(file),
+            next_step="set kafka.min_insync_replicas to one less than kafka.replication_factor",
         )
     if parsed.log.key in {"type", "timestamp"}:
         raise ProjectError(

@@ -12,6 +12,7 @@ import msgspec
 
 from kappa.control.advance import Advance
 from kappa.control.code import ViewCode
+from kappa.model.interleaving import Origins, interleave
 from kappa.model.kernel import Kernel
 from kappa.model.records import DeadLetter, Record, RecordBatch, RowChange
 from kappa.ports import Log, Seed
@@ -38,13 +39,14 @@ class EventRange(msgspec.Struct, frozen=True):
 
 
 def read_up_to(log: Log, partition: int, end: int) -> Generator[RecordBatch, None, None]:
-    """Yield the records of a partition before offset `end`; the last batch may go beyond."""
+    """Yield the records of a partition before offset `end`, each event once; the last batch may go beyond."""
     start = 0
+    newest: Origins = {}
     while start < end:
-        batch = log.read(partition, start, records_max=min(BATCH_RECORDS_MAX, end - start))
-        if not len(batch):
-            return
+        batch, newest = interleave(log.read(partition, start, records_max=min(BATCH_RECORDS_MAX, end - start)), newest)
         yield batch
+        if batch.next_offset <= start:  # the log ends here
+            return
         start = batch.next_offset
 
 

@@ -109,6 +109,12 @@ def describe_log(log: Log) -> str:
     return f"{sum(ends.values()) - sum(starts.values()):,} records in {len(ends)} partitions"
 
 
+def describe_warnings(warnings: Sequence[str]) -> Iterator[Finding]:
+    """Say what is wrong with the logs and can be lived with."""
+    for warning in warnings:
+        yield Finding("log", Verdict.WARN, warning, "see docs/kafka.md#topics")
+
+
 def check_versions(project: Project, fingerprints: Mapping[str, str], control: ControlStore) -> Iterator[Finding]:
     """Compare the project's code with the versions that are deployed."""
     primaries = control.release().primaries

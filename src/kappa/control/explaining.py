@@ -15,7 +15,7 @@ import msgspec
 
 from kappa.control.advance import Advance
 from kappa.control.code import LoadCode
-from kappa.control.key_events import Folded, KeyFolder, events_of_keys, readable
+from kappa.control.key_events import LOG_START, Folded, KeyFolder, events_of_keys, readable
 from kappa.control.reading import record_key
 from kappa.control.tail import time_of
 from kappa.errors import HistoryLost, InputError, VersionNotFound, ViewNotFound
@@ -145,7 +145,7 @@ def explain_row(
 
 def _tell(story: _Story, log: Log, partition: int, key: bytes, *, end: int) -> Iterator[Advance | Happening]:
     try:
-        for batch in events_of_keys(log, partition, {key: (0, end)}):
+        for batch in events_of_keys(log, partition, {key: (0, end)}, since=LOG_START):
             for record in batch:
                 happening = story.go_on(record)
                 if happening is not None:

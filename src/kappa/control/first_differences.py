@@ -13,7 +13,7 @@ import msgspec
 
 from kappa.control.advance import Advance
 from kappa.control.code import LoadCode, ViewCode
-from kappa.control.key_events import KeyFolder, events_of_keys, readable
+from kappa.control.key_events import LOG_START, KeyFolder, events_of_keys, readable
 from kappa.control.tail import time_of
 from kappa.errors import HistoryLost, KappaError
 from kappa.model.records import Record
@@ -89,7 +89,7 @@ class _Search:
 
     def _read(self, log: Log, left: ViewCode, right: ViewCode, *, end: int) -> Iterator[Advance]:
         folders = KeyFolder(left), KeyFolder(right)
-        for batch in events_of_keys(log, self._sample.partition, {self._key: (0, end)}):
+        for batch in events_of_keys(log, self._sample.partition, {self._key: (0, end)}, since=LOG_START):
             self.records = batch.next_offset
             for record in batch:
                 self._number += 1

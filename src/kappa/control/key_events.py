@@ -11,8 +11,9 @@ from typing import Any
 import msgspec
 
 from kappa.control.code import ViewCode
+from kappa.model.interleaving import interleave
 from kappa.model.kernel import Kernel
-from kappa.model.records import Record, RecordBatch
+from kappa.model.records import Progress, Record, RecordBatch
 from kappa.ports import Log
 
 _READ_RECORDS = 1_000
@@ -21,17 +22,28 @@ _READ_RECORDS = 1_000
 Span = tuple[int, int]
 
 
-def events_of_keys(log: Log, partition: int, spans: Mapping[bytes, Span]) -> Iterator[RecordBatch]:
+LOG_START = Progress()
+
+
+def events_of_keys(log: Log, partition: int, spans: Mapping[bytes, Span], *, since: Progress) -> Iterator[RecordBatch]:
     """Yield the records of some keys of one partition, of each key those within its span, in log order.
 
     One batch for each that the log reads, empty ones too: `next_offset` says how far it was read.
 
+    Args:
+        log: What to read.
+        partition: Which of its partitions.
+        spans: Record key -> which of its records.
+        since: Where to begin, at or before the first span: which events were copied before is known only there.
+
     Raises:
-        HistoryLost: The log no longer holds where the first span starts.
+        HistoryLost: The log no longer holds where it begins.
     """
-    start, end = min(start for start, _ in spans.values()), max(end for _, end in spans.values())
+    start, end = since.next_offset, max(end for _, end in spans.values())
+    assert start <= min(start for start, _ in spans.values()), (since, spans)
+    newest = since.origins
     while start < end:
-        batch = log.read(partition, start, records_max=min(_READ_RECORDS, end - start))
+        batch, newest = interleave(log.read(partition, start, records_max=min(_READ_RECORDS, end - start)), newest)
         places = [
             at
             for at, (offset, key) in enumerate(zip(batch.offsets, batch.keys, strict=True))

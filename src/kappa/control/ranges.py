@@ -13,6 +13,7 @@ import msgspec
 from kappa.control.tail import time_of
 from kappa.errors import InputError
 from kappa.model.events import EPOCH
+from kappa.model.interleaving import Origins, interleave
 from kappa.model.records import RecordBatch
 from kappa.ports import Log
 
@@ -106,8 +107,9 @@ def _batches(log: Log) -> Iterator[RecordBatch]:
     starts, ends = log.starts(), log.ends()
     for partition, end in sorted(ends.items()):
         place = starts[partition]
+        newest: Origins = {}
         while place < end:
-            batch = log.read(partition, place, records_max=min(_READ_RECORDS, end - place))
+            batch, newest = interleave(log.read(partition, place, records_max=min(_READ_RECORDS, end - place)), newest)
             if len(batch):
                 yield batch
             place = batch.next_offset

@@ -103,10 +103,11 @@ class Settling:
             by_partition.setdefault(partition_of(pair.key, version.table.partition_count), []).append(pair)
         found: list[tuple[Pair, StoredRow | None]] = []
         for partition, waiting in by_partition.items():
-            spans = {pair.key: (_known(rows.get(pair.key), progress[partition]), pair.end) for pair in waiting}
-            spans = self._affordable(spans)
+            since = progress[partition]
+            spans = {pair.key: (_known(rows.get(pair.key), since), pair.end) for pair in waiting}
+            spans = self._affordable(spans, since.next_offset)
             try:
-                folded = self._fold(version, partition, spans, rows) if spans else {}
+                folded = self._fold(version, partition, spans, rows, since) if spans else {}
             except KappaError as error:
                 if error.retryable:
                     raise
@@ -115,9 +116,8 @@ class Settling:
             found += [(pair, folded.get(pair.key, rows.get(pair.key))) for pair in waiting if pair.key in spans]
         return found
 
-    def _affordable(self, spans: Mapping[bytes, Span]) -> dict[bytes, Span]:
-        """Return the spans that may still be read, and take them off what is left."""
-        start = min(start for start, _ in spans.values())
+    def _affordable(self, spans: Mapping[bytes, Span], start: int) -> dict[bytes, Span]:
+        """Return the spans that may still be read, from `start` on, and take them off what is left."""
         affordable = {key: span for key, span in spans.items() if span[1] - start <= self.records_left}
         if len(affordable) < len(spans):
             self.notes["one version is too far ahead of the other: some keys wait until they are closer"] = None
@@ -125,9 +125,14 @@ class Settling:
         return affordable
 
     def _fold(
-        self, version: Version, partition: int, spans: Mapping[bytes, Span], rows: Mapping[bytes, StoredRow]
+        self,
+        version: Version,
+        partition: int,
+        spans: Mapping[bytes, Span],
+        rows: Mapping[bytes, StoredRow],
+        since: Progress,
     ) -> dict[bytes, StoredRow]:
-        """Return the rows that the events in these spans change, by key."""
+        """Return the rows that the events in these spans change, by key; `since` is the version's progress."""
         code = self._load_code(version)
         kernel = Kernel(
             code.view,
@@ -135,7 +140,7 @@ class Settling:
             load=lambda keys: {key: rows[key].state for key in keys if key in rows},
             rows_max=2 * len(spans) + 2,
         )
-        for batch in events_of_keys(self._log, partition, spans):
+        for batch in events_of_keys(self._log, partition, spans, since=since):
             kernel.fold(batch)
         return {
             row.key: StoredRow(row.columns, row.state, row.partition, row.offset, row.step, row.due_us)

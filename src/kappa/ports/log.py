@@ -30,16 +30,22 @@ class Log(Protocol):
         """At least 1, fixed when the log is created."""
 
     def append(self, records: Sequence[NewRecord], *, source: Source | None = None) -> None:
-        """Append records, each to the partition of its key (`partition_of`), all of them or none.
+        """Append records, each to the partition of its key (`partition_of`).
 
         Durable when it returns. Records of one partition keep their order. With `source`, the records and the
-        source's new state become visible together, provided that its state still is `source.expected`; so a
-        caller that reads the state, appends and is killed anywhere adds nothing twice. `records` may be empty.
+        source's new state become visible together, all or nothing, provided that its state still is
+        `source.expected`; so a caller that reads the state, appends and is killed anywhere adds nothing twice.
+        Without it, a log on a network may keep a first part of each partition's records when it fails. `records` may
+        be empty.
+
+        Copies, which carry an `origin`, may be visible before their source's state, and a first part of each
+        partition's without it: whoever appends them again makes second copies, which `RecordBatch.origins` tells.
+        Copies of one source partition are appended in its order.
 
         Raises:
             SourceMoved: The source's state is not `source.expected`. Nothing was appended.
             RecordTooLarge: Key and value exceed `RECORD_BYTES_MAX`. Nothing was appended. Final.
-            StoreUnavailable: Nothing was appended. Retry.
+            StoreUnavailable: Nothing was appended from the source. Retry.
             StorageFull: Likewise, until there is room.
         """
 
@@ -96,6 +102,17 @@ class Logs(Protocol):
 
     def names(self) -> Sequence[str]:
         """Return the names of the logs that exist, sorted."""
+
+    def warnings(self) -> Sequence[str]:
+        """Say what endangers the logs that exist, a sentence each; nothing if all is well.
+
+        Raises:
+            ProjectError: One of them cannot be a log.
+            StoreUnavailable: Retry.
+        """
+
+    def close(self) -> None:
+        """Close what its logs share. They are not to be used any more. Idempotent."""
 
 
 def source_name(log: Log, partition: int) -> str:

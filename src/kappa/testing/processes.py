@@ -46,11 +46,15 @@ def run_and_kill(function: Callable[..., Any], *arguments: object, when: Callabl
     assert process.exitcode == -signal.SIGKILL, f"it ended by itself with exit code {process.exitcode}"
 
 
-def append_in_turn(open_logs: Callable[[], Logs], name: str, *, times: int, records: int) -> None:
-    """Append `times` batches of `records` records `NAME-n`, all with one key."""
+def append_in_turn(
+    open_logs: Callable[[], Logs], name: str, *, times: int, records: int, from_source: bool = False
+) -> None:
+    """Append `times` batches of `records` records `NAME-n`, all with one key; as a source named so, if asked to."""
     with open_logs().open("events", partition_count=4) as log:
         for start in range(0, times * records, records):
-            log.append([NewRecord(b"k", f"{name}-{n}".encode()) for n in range(start, start + records)])
+            end = start + records
+            source = Source(name, str(start) if start else None, str(end)) if from_source else None
+            log.append([NewRecord(b"k", f"{name}-{n}".encode()) for n in range(start, end)], source=source)
 
 
 def append_to_new_logs(open_logs: Callable[[], Logs], *, logs: int) -> None:

@@ -1,7 +1,8 @@
 """Fold one partition group of one version: read the log, call the kernel, commit. The loop of a worker process.
 
 Rows, progress and dead letters of everything read so far are committed in one transaction, so a worker that is killed
-anywhere resumes from its last commit and writes the same rows. It has no fold logic of its own.
+anywhere resumes from its last commit and writes the same rows. Of events that were copied twice into a repartitioned
+log it folds the first. It has no fold logic of its own.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from itertools import cycle
 import msgspec
 
 from kappa.adapters.embedded.process import Waiter, patiently
+from kappa.model.interleaving import interleave
 from kappa.model.kernel import Kernel
 from kappa.model.records import Changes, Progress
 from kappa.ports import Log, ViewWriter
@@ -65,6 +67,7 @@ class FoldWorker:
         self.positions = {partition: entry.next_offset for partition, entry in progress.items()}
         self._rotation = cycle(self.positions)
         self._watermarks = {partition: entry.watermark_us for partition, entry in progress.items()}
+        self._origins = {partition: entry.origins for partition, entry in progress.items()}
         self._committed = dict(self.positions)
         self._committed_at = clock()
         self._commit_interval_s = self._choose_interval()
@@ -117,14 +120,15 @@ class FoldWorker:
             self._waiter, self._log.read, partition, self.positions[partition], records_max=self._batch_records_max
         )
         if len(batch):
-            self._kernel.fold(batch)
+            once, self._origins[partition] = interleave(batch, self._origins[partition])
+            self._kernel.fold(once)
             self._watermarks[partition] = max(self._watermarks[partition], batch.event_time_max_us)
         self.positions[partition] = batch.next_offset
         return len(batch)
 
     def _progress(self) -> Mapping[int, Progress]:
         return {
-            partition: Progress(next_offset, self._watermarks[partition])
+            partition: Progress(next_offset, self._watermarks[partition], self._origins[partition])
             for partition, next_offset in self.positions.items()
         }
 

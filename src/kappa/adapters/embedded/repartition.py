@@ -1,8 +1,8 @@
 """Copy the event log into a log partitioned by other key fields: the loop of a repartitioner process.
 
-Each copy carries its origin, and a partition's copies and how far it was copied become visible together, so a
-repartitioner that is killed anywhere adds nothing twice. What has no key is noted as rejected input, not dropped in
-silence.
+Each copy carries its origin, and how far a partition was copied is noted no earlier than its copies. Where a log cannot
+do both at once, a repartitioner that was killed copies some again, and readers pass over them: so the copies of one
+partition are appended in its order, without a gap. What has no key is noted as rejected input, not dropped in silence.
 """
 
 from __future__ import annotations
@@ -67,10 +67,11 @@ class Repartitioner:
             batch = patiently(
                 self._waiter, self._source.read, partition, position, records_max=min(wanted, BATCH_RECORDS_MAX)
             )
+            # Behind the last record may lie marks of the log's own.
+            position = batch.next_offset
             if not len(batch):
                 break
             records += batch
-            position = batch.next_offset
         if position > start:
             self._append(partition, records, position)
         return len(records)

@@ -279,3 +279,9 @@ class SqliteLogs:
 
     def names(self) -> Sequence[str]:
         return sorted(file.stem for file in self._folder.glob("*.db"))
+
+    def warnings(self) -> Sequence[str]:
+        return ()
+
+    def close(self) -> None:
+        """Nothing is left to do: each log has its own file."""

@@ -1,0 +1,73 @@
+"""From settings to the logs on Kafka: the name of topics, and where secrets come from."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+from kappa.adapters.kafka.log import KafkaLogs
+from kappa.adapters.kafka.topics import Durability
+from kappa.errors import ProjectError
+
+_FROM_ENVIRONMENT, _FROM_FILE = "env:", "file:"
+
+
+def open_logs(
+    bootstrap_servers: str,
+    *,
+    project: str,
+    prefix: str,
+    replication_factor: int,
+    min_insync_replicas: int,
+    retention_days: int,
+    options: Mapping[str, str],
+    environment: Mapping[str, str],
+) -> KafkaLogs:
+    """Return a project's logs. Nothing is asked of the brokers yet.
+
+    Args:
+        bootstrap_servers: Brokers to begin with.
+        project: The project's name.
+        prefix: Of topics; if empty, the project's name and a dot.
+        replication_factor: See `Durability`.
+        min_insync_replicas: Likewise.
+        retention_days: Likewise.
+        options: Of the client; `env:NAME` and `file:PATH` stand for what is there.
+        environment: Where `env:` looks.
+
+    Raises:
+        ProjectError: A secret is not where an option says.
+    """
+    return KafkaLogs(
+        bootstrap_servers,
+        prefix=prefix or topic_prefix(project),
+        durability=Durability(replication_factor, min_insync_replicas, retention_days),
+        options={name: _value(name, text, environment) for name, text in options.items()},
+    )
+
+
+def topic_prefix(project: str) -> str:
+    """Return what begins the names of a project's topics, with what Kafka allows in them.
+
+    >>> topic_prefix("shop"), topic_prefix("Anna's shop")
+    ('shop.', 'Anna-s-shop.')
+    """
+    return re.sub(r"[^A-Za-z0-9._-]", "-", project) + "."
+
+
+def _value(name: str, text: str, environment: Mapping[str, str]) -> str:
+    if text.startswith(_FROM_ENVIRONMENT):
+        variable = text.removeprefix(_FROM_ENVIRONMENT)
+        if variable not in environment:
+            raise ProjectError(
+                f"kafka.options: {name} is to come from the environment variable {variable}, which is not set",
+                next_step=f"set {variable}",
+            )
+        return environment[variable]
+    if text.startswith(_FROM_FILE):
+        try:
+            return Path(text.removeprefix(_FROM_FILE)).read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            raise ProjectError(f"kafka.options: cannot read {name} from its file: {error}") from error
+    return text

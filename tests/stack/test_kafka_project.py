@@ -1,0 +1,63 @@
+"""A project whose logs are on Kafka gives the same rows as one whose logs are files; worker processes fold and copy."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import uuid
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from kappa.stack import Stack
+
+pytestmark = pytest.mark.slow
+
+SHOP = Path(__file__).parents[2] / "examples" / "shop"
+KAPPA = Path(sys.executable).with_name("kappa")
+QUERIES = (
+    "SELECT user_id, total_orders, total_spent, email, city FROM user_profile ORDER BY user_id",
+    "SELECT page, views, mobile_views, visitors FROM page_popularity ORDER BY page",
+)
+
+
+def run(folder: Path, *command: str | Path, environment: Mapping[str, str]) -> str:
+    done = subprocess.run(
+        command, cwd=folder, env={**os.environ, **environment}, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, f"{' '.join(map(str, command))}\n{done.stdout}{done.stderr}"
+    return done.stdout
+
+
+def rows_of(folder: Path, environment: Mapping[str, str]) -> list[object]:
+    """Ingest the shop's events, half of them twice, fold them, and return what the queries find."""
+    shutil.copytree(SHOP, folder, ignore=shutil.ignore_patterns("__pycache__"))
+    run(folder, sys.executable, "generate.py", "--events=5000", "--keys=300", "--out=all.ndjson", environment={})
+    lines = (folder / "all.ndjson").read_text().splitlines(keepends=True)
+    for count in (len(lines) // 2, len(lines)):
+        (folder / "events.ndjson").write_text("".join(lines[:count]))
+        run(folder, KAPPA, "ingest", "events.ndjson", environment=environment)
+        run(folder, KAPPA, "run", "--until-caught-up", environment=environment)
+    return [
+        json.loads(run(folder, KAPPA, "query", query, "--rows-max=100000", "--json", environment=environment))["rows"]
+        for query in QUERIES
+    ]
+
+
+def test_a_project_on_kafka_gives_the_rows_of_one_in_files(small_stack: Stack, tmp_path: Path) -> None:
+    kafka = {
+        "KAPPA_LOG_STORE": "kafka",
+        "KAPPA_KAFKA_BOOTSTRAP_SERVERS": small_stack.address("kafka"),
+        "KAPPA_KAFKA_TOPIC_PREFIX": f"{uuid.uuid4().hex[:8]}.",
+        "KAPPA_KAFKA_REPLICATION_FACTOR": "1",
+        "KAPPA_KAFKA_MIN_INSYNC_REPLICAS": "1",
+    }
+
+    rows = rows_of(tmp_path / "kafka", kafka)
+
+    assert rows == rows_of(tmp_path / "files", {})
+    assert all(rows)
