@@ -18,6 +18,8 @@ from typing import BinaryIO, Self
 
 from kappa.adapters.embedded.engine import EmbeddedEngine
 from kappa.adapters.embedded.lock import ProjectLock, held_by
+from kappa.adapters.folder.objects import FolderObjects
+from kappa.adapters.folder.registry import FolderRegistry
 from kappa.adapters.postgres.roles import roles_sql
 from kappa.adapters.sqlite.control import SqliteControl
 from kappa.adapters.sqlite.log import SqliteLogs
@@ -66,13 +68,17 @@ from kappa.control.project import Project, load_project
 from kappa.control.reading import Row, read_query, read_row
 from kappa.control.releasing import Releasing
 from kappa.control.running import Run
+from kappa.control.schemas import Schemas
 from kappa.control.status import Status, read_status
 from kappa.control.version_list import VersionList, list_versions
 from kappa.control.versions import FirstVersions, LogLayout
 from kappa.extras import needs_extra
+from kappa.planning.compatibility import Compatibility
 from kappa.planning.diffs import DiffReport
 from kappa.ports import ControlStore, Log, Logs, PlanRecord, QueryResult, ViewStore
 from kappa.ports.log import EVENT_LOG
+from kappa.ports.objects import ObjectStore
+from kappa.ports.registry import SchemaRegistry
 
 LOCK_FILE = "run.lock"
 
@@ -183,6 +189,44 @@ class App:
     def retry(self) -> Retry:
         """Return what tries rejected input again."""
         return Retry(log=self.events, control=self.control, reader=self._event_reader(), mapping=self.mapping)
+
+    @property
+    def compatibility(self) -> Compatibility:
+        """What a change of an event type must leave possible."""
+        return Compatibility(self.settings.registry.compatibility)
+
+    @cached_property
+    def registry(self) -> SchemaRegistry:
+        """Where the schemas of event types are registered."""
+        settings = self.settings.registry
+        if not settings.url:
+            return self._committed_schemas()
+        from kappa.adapters.registry.registry import HttpRegistry  # noqa: PLC0415 - only where it is chosen
+
+        return HttpRegistry(settings.url, settings.credentials)
+
+    def _committed_schemas(self) -> SchemaRegistry:
+        return FolderRegistry(self.settings.schemas_folder)
+
+    def schemas(self, *, committed: bool = False) -> Schemas:
+        """Return the schemas of the project's events, and what was registered for them, or committed."""
+        registry = self._committed_schemas() if committed else self.registry
+        return Schemas(self.project.events, registry=registry, project=self.settings.project.name)
+
+    def export_schemas(self) -> int:
+        """Write the registered schemas into the folder that is committed, and return how many there are."""
+        return self.schemas().export(self._committed_schemas())
+
+    @cached_property
+    def objects(self) -> ObjectStore:
+        """Where objects are kept."""
+        settings = self.settings.objects
+        if not settings.url:
+            return FolderObjects(self.settings.state_folder / "objects")
+        from kappa.adapters.s3.objects import S3Objects  # noqa: PLC0415 - only where it is chosen
+
+        bucket, _, prefix = settings.url.removeprefix("s3://").partition("/")
+        return S3Objects(bucket, prefix, endpoint_url=settings.endpoint_url)
 
     def _event_reader(self) -> EventReader:
         return EventReader(self.settings.log.key)
@@ -382,7 +426,7 @@ class App:
 
     def close(self) -> None:
         """Close whatever was opened. Idempotent."""
-        for part in ("events", "views", "control"):
+        for part in ("events", "views", "control", "registry", "objects"):
             if part in self.__dict__:
                 self.__dict__.pop(part).close()
 

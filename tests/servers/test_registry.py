@@ -31,8 +31,8 @@ def open_to(registry_server) -> Iterator[Callable[..., HttpRegistry]]:
     """Open clients that are closed when the test ends."""
     with ExitStack() as opened:
 
-        def opening(url: str = registry_server.url, **options: object) -> HttpRegistry:
-            return opened.enter_context(closing(HttpRegistry(url, options)))
+        def opening(url: str = registry_server.url) -> HttpRegistry:
+            return opened.enter_context(closing(HttpRegistry(url)))
 
         yield opening
 
@@ -44,8 +44,11 @@ def test_schemas_of_other_kinds_are_left_out(open_to, subject):
     assert registry.schemas(subject) == []
 
 
-def test_a_registry_that_does_not_answer_is_named_and_may_be_asked_again(registry_server, open_to, subject):
-    registry = open_to(**{"timeout": 0.2, "max.retries": 0})
+def test_a_registry_that_does_not_answer_is_named_and_may_be_asked_again(
+    registry_server, open_to, subject, monkeypatch
+):
+    monkeypatch.setattr("kappa.adapters.registry.client._TIMEOUT_S", 0.2)
+    registry = open_to()
 
     with registry_server.stopped(), pytest.raises(StoreUnavailable, match="schema registry at http") as failure:
         registry.register(subject, schema("a"))
@@ -64,6 +67,6 @@ def test_an_address_that_is_none_is_refused():
         HttpRegistry("localhost:8081")
 
 
-def test_an_option_that_the_client_does_not_know_is_refused():
-    with pytest.raises(ProjectError, match=r"\[registry\]: Unrecognized"):
-        HttpRegistry("http://127.0.0.1:1", {"time.out": "3"})
+def test_credentials_that_are_none_are_refused():
+    with pytest.raises(ProjectError, match=r"\[registry\]: "):
+        HttpRegistry("http://127.0.0.1:1", "no colon")

@@ -6,7 +6,7 @@ cache. A schema that an id stands for never changes, so it is asked for once; wh
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
 from importlib.util import find_spec
@@ -26,19 +26,21 @@ _FAULT_OF_SERVER = 500
 _TOO_MANY_REQUESTS = 429
 
 
-def connect(url: str, options: Mapping[str, str]) -> SchemaRegistryClient:
-    """Return a client; nothing is asked yet. `options` are those of Confluent's client, and go before ours.
+def connect(url: str, credentials: str) -> SchemaRegistryClient:
+    """Return a client; nothing is asked yet. `credentials` are USER:PASSWORD, or empty.
 
     Raises:
         DriverMissing: Confluent's client is not installed.
-        ProjectError: The client refuses the address or an option.
+        ProjectError: The client refuses the address or the credentials.
     """
     try:
         from confluent_kafka.schema_registry import SchemaRegistryClient  # noqa: PLC0415 - an optional extra
     except ImportError as error:
         purpose = "a schema registry"
         raise DriverMissing(package=f"confluent-kafka ({error.name})", purpose=purpose, extra="kafka") from error
-    conf: dict[str, Any] = {"url": url, "timeout": _TIMEOUT_S, "max.retries": _RETRIES_MAX, **options}
+    conf: dict[str, Any] = {"url": url, "timeout": _TIMEOUT_S, "max.retries": _RETRIES_MAX}
+    if credentials:
+        conf["basic.auth.user.info"] = credentials
     try:
         return SchemaRegistryClient(conf)
     except (ValueError, TypeError, OSError) as error:

@@ -7,7 +7,7 @@ which no field can be added. `kappa schema register` judges before it comes here
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 
 import msgspec
@@ -22,10 +22,10 @@ _KIND = "JSON"
 class HttpRegistry:
     """A client of a registry. Nothing is asked before the first call. Not for use by two threads."""
 
-    def __init__(self, url: str, options: Mapping[str, str] | None = None) -> None:
-        """Prepare to ask the registry at `url`, such as `http://127.0.0.1:8081`, with options of Confluent's client."""
+    def __init__(self, url: str, credentials: str = "") -> None:
+        """Prepare to ask the registry at `url`, such as `http://127.0.0.1:8081`; `credentials` are USER:PASSWORD."""
         self._url = url
-        self._client = connect(url, options or {})
+        self._client = connect(url, credentials)
 
     def subjects(self) -> Sequence[str]:
         with registry_errors(self._url):
