@@ -13,7 +13,7 @@ from contextlib import ExitStack, closing, contextmanager
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
-from types import TracebackType
+from types import ModuleType, TracebackType
 from typing import BinaryIO, Self
 
 from kappa.adapters.embedded.engine import EmbeddedEngine
@@ -59,8 +59,10 @@ from kappa.control.ingest import (
     IngestReport,
     Input,
     InputMapping,
+    MappingParts,
     Retry,
     resolve_mapping,
+    validation,
 )
 from kappa.control.janitor import Janitor
 from kappa.control.planner import Planner
@@ -72,13 +74,14 @@ from kappa.control.schemas import Schemas
 from kappa.control.status import Status, read_status
 from kappa.control.version_list import VersionList, list_versions
 from kappa.control.versions import FirstVersions, LogLayout
+from kappa.errors import InputError
 from kappa.extras import needs_extra
 from kappa.planning.compatibility import Compatibility
 from kappa.planning.diffs import DiffReport
 from kappa.ports import ControlStore, Log, Logs, PlanRecord, QueryResult, ViewStore
 from kappa.ports.log import EVENT_LOG
 from kappa.ports.objects import ObjectStore
-from kappa.ports.registry import SchemaRegistry
+from kappa.ports.registry import SchemaRegistry, WireReader
 
 LOCK_FILE = "run.lock"
 
@@ -177,7 +180,23 @@ class App:
 
     def mapping(self, name: str) -> InputMapping:
         """Return how input becomes events: an `InputMapping` by its name."""
-        return resolve_mapping(name, root=self.settings.root, events=lambda: self.project.events)
+        parts = MappingParts(
+            events=lambda: self.project.events,
+            wire_reader=self._wire_reader,
+            validation=lambda: validation(self.registry, project=self.settings.project.name),
+        )
+        return resolve_mapping(name, root=self.settings.root, parts=parts)
+
+    def _wire_reader(self, messages: ModuleType | None) -> WireReader:
+        settings = self.settings.registry
+        if not settings.url:
+            raise InputError(
+                "reading the wire format needs the registry that the ids in it are from",
+                next_step="set registry.url in kappa.toml",
+            )
+        from kappa.adapters.registry.wire import ConfluentWire  # noqa: PLC0415 - only where it is chosen
+
+        return ConfluentWire(settings.url, settings.credentials, messages=messages)
 
     def ingest(self, given: Input, mapping: InputMapping, *, standard_input: BinaryIO) -> Iterator[IngestReport]:
         """Append an input's events to the log, going on where the last run stopped; report after each transaction."""

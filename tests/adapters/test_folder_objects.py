@@ -1,6 +1,5 @@
 """The object store in a folder keeps the laws of an object store, and what is particular to files."""
 
-import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from functools import partial
@@ -37,7 +36,7 @@ def test_a_write_that_fails_leaves_what_was_there(
 
     assert failure.value.retryable
     assert objects.get("a") == b"first"
-    assert os.listdir(tmp_path) == ["a"]
+    assert [file.name for file in tmp_path.iterdir()] == ["a"]
 
 
 def test_what_is_no_key_never_leaves_the_folder(tmp_path: Path):

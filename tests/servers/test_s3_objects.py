@@ -1,10 +1,11 @@
-"""The object store in S3 keeps the laws of an object store, against a real gateway; and what happens when it is away."""
+"""The object store in S3 keeps the laws of an object store, against a real gateway, and bears its faults."""
 
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from functools import partial
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 from servers.conftest import free_ports, gateway
@@ -15,7 +16,7 @@ from kappa.testing.objects_conformance import ObjectStoreConformance
 
 
 class TestS3Objects(ObjectStoreConformance):
-    gaps = {
+    gaps: ClassVar = {
         "test_of_several_that_put_a_new_object_one_succeeds": "VersityGW looks at If-None-Match first and writes later",
     }
 
