@@ -20,10 +20,13 @@ class Orders(View, key="user_id"):
 """
 ADDED = FIRST.replace("amount: Decimal", 'amount: Decimal\n    channel: str = "web"')
 REQUIRED = FIRST.replace("amount: Decimal", "amount: Decimal\n    currency: str")
-RAISED = REQUIRED.replace("class OrderPlaced(Event):", "class OrderPlaced(Event, version=2):").replace(
-    "currency: str",
-    'currency: str\n\n    @classmethod\n    def upcast_1(cls, old: dict) -> dict:\n        return {**old, "currency": "EUR"}',
-)
+UPCASTER = """currency: str
+
+    @classmethod
+    def upcast_1(cls, old: dict) -> dict:
+        return {**old, "currency": "EUR"}
+"""
+RAISED = REQUIRED.replace("(Event)", "(Event, version=2)").replace("currency: str", UPCASTER)
 
 
 @pytest.fixture

@@ -116,8 +116,10 @@ _LEAVES = st.sampled_from(
         {"enum": ["x", 1]},
         {"const": "x"},
         {"enum": [True, 0]},
+        WHOLE | {"minimum": 1},
+        NUMBER | {"maximum": 1},
+        TEXT | {"minLength": 1},
     ]
-    + [WHOLE | {"minimum": 1}, NUMBER | {"maximum": 1}, TEXT | {"minLength": 1}]
 )
 _FIELDS = st.lists(st.sampled_from("ab"), unique=True)
 
