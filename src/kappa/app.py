@@ -194,8 +194,8 @@ class App:
                 "reading the wire format needs the registry that the ids in it are from",
                 next_step="set registry.url in kappa.toml",
             )
-        from kappa.adapters.registry.wire import ConfluentWire  # noqa: PLC0415 - only where it is chosen
-
+        with needs_extra("kafka"):
+            from kappa.adapters.registry.wire import ConfluentWire  # noqa: PLC0415 - an optional extra
         return ConfluentWire(settings.url, settings.credentials, messages=messages)
 
     def ingest(self, given: Input, mapping: InputMapping, *, standard_input: BinaryIO) -> Iterator[IngestReport]:
@@ -220,8 +220,8 @@ class App:
         settings = self.settings.registry
         if not settings.url:
             return self._committed_schemas()
-        from kappa.adapters.registry.registry import HttpRegistry  # noqa: PLC0415 - only where it is chosen
-
+        with needs_extra("kafka"):
+            from kappa.adapters.registry.registry import HttpRegistry  # noqa: PLC0415 - an optional extra
         return HttpRegistry(settings.url, settings.credentials)
 
     def _committed_schemas(self) -> SchemaRegistry:
@@ -242,8 +242,8 @@ class App:
         settings = self.settings.objects
         if not settings.url:
             return FolderObjects(self.settings.state_folder / "objects")
-        from kappa.adapters.s3.objects import S3Objects  # noqa: PLC0415 - only where it is chosen
-
+        with needs_extra("s3"):
+            from kappa.adapters.s3.objects import S3Objects  # noqa: PLC0415 - an optional extra
         bucket, _, prefix = settings.url.removeprefix("s3://").partition("/")
         return S3Objects(bucket, prefix, endpoint_url=settings.endpoint_url)
 

@@ -14,7 +14,6 @@
     ├── HistoryLost          the log no longer holds the offsets wanted
     ├── SourceMoved          somebody else appended from the same source
     ├── SchemaRefused        an event type does not read what was registered before
-    ├── DriverMissing        a part was chosen whose Python package is not installed
     ├── ObjectNotFound       no object has this key
     ├── ObjectExists         an object of this key is there already
     ├── RecordTooLarge       a record is larger than the log accepts
@@ -223,23 +222,6 @@ class SchemaRefused(KappaError):
     def __init__(self, *, event: str, reasons: tuple[str, ...], next_step: str) -> None:
         super().__init__(f"{event} cannot be registered: {'; '.join(reasons)}", next_step=next_step)
         self.event, self.reasons = event, reasons
-
-
-class DriverMissing(KappaError):
-    """The settings choose a part whose Python package is not installed.
-
-    Attributes:
-        package: The package.
-        purpose: What it is needed for.
-        extra: The extra of kappa that brings it.
-    """
-
-    def __init__(self, *, package: str, purpose: str, extra: str) -> None:
-        super().__init__(
-            f"{purpose} needs {package}, which is not installed",
-            next_step=f"install the extra: pip install 'kappa-pipeline[{extra}]'",
-        )
-        self.package, self.purpose, self.extra = package, purpose, extra
 
 
 class ObjectNotFound(KappaError):

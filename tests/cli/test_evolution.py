@@ -76,6 +76,7 @@ def test_old_and_new_views_read_all_versions_of_an_event_in_one_log(kappa, proje
     append(kappa, project, THREE)
     kappa("plan")
     kappa("apply")
+    kappa("run", "--until-caught-up")
 
     old, new = (
         kappa("get", "orders", "ana", "--version", version, "--json").json["columns"] for version in ("v1", "v2")

@@ -166,9 +166,11 @@ def register_schemas(open_registry: Callable[[], SchemaRegistry], subject: str, 
 
 
 def put_first(open_objects: Callable[[], ObjectStore], keys: Sequence[str], content: bytes) -> list[str]:
-    """Put a new object under each key, and return those where nobody was faster."""
+    """Wait for one other to do the same, put a new object under each key, and return those where nobody was faster."""
     won = []
     with closing(open_objects()) as objects:
+        objects.put(f"ready/{content.decode()}", b"")
+        eventually(lambda: len(objects.keys("ready/")) > 1)
         for key in keys:
             with suppress(ObjectExists):
                 objects.put_new(key, content)

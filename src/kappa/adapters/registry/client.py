@@ -10,17 +10,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from kappa.errors import DriverMissing, ProjectError, StoreUnavailable
+from confluent_kafka.schema_registry import SchemaRegistryClient
+from confluent_kafka.schema_registry.error import OAuthTokenError, SchemaRegistryError
 
-if TYPE_CHECKING:
-    from confluent_kafka.schema_registry import SchemaRegistryClient
+from kappa.errors import ProjectError, StoreUnavailable
 
 # Of one request. A registry answers within milliseconds; beyond this somebody waits at a terminal, or a log stands.
 _TIMEOUT_S = 5.0
 # The caller decides whether to wait longer: it knows what waits with it.
 _RETRIES_MAX = 1
+# Of the two names of its HTTP library the client prefers the newer, and so must we: each has errors of its own.
+_HTTP: Any = import_module("httpx2" if find_spec("httpx2") else "httpx")
 SUBJECT_NOT_FOUND, VERSION_NOT_FOUND, SCHEMA_NOT_FOUND = 40401, 40402, 40403
 _FAULT_OF_SERVER = 500
 _TOO_MANY_REQUESTS = 429
@@ -30,14 +32,8 @@ def connect(url: str, credentials: str) -> SchemaRegistryClient:
     """Return a client; nothing is asked yet. `credentials` are USER:PASSWORD, or empty.
 
     Raises:
-        DriverMissing: Confluent's client is not installed.
         ProjectError: The client refuses the address or the credentials.
     """
-    try:
-        from confluent_kafka.schema_registry import SchemaRegistryClient  # noqa: PLC0415 - an optional extra
-    except ImportError as error:
-        purpose = "a schema registry"
-        raise DriverMissing(package=f"confluent-kafka ({error.name})", purpose=purpose, extra="kafka") from error
     conf: dict[str, Any] = {"url": url, "timeout": _TIMEOUT_S, "max.retries": _RETRIES_MAX}
     if credentials:
         conf["basic.auth.user.info"] = credentials
@@ -50,13 +46,9 @@ def connect(url: str, credentials: str) -> SchemaRegistryClient:
 @contextmanager
 def registry_errors(url: str) -> Iterator[None]:
     """Translate what the client raises while a block asks the registry at `url`."""
-    # Of its two names the client prefers the newer, and so must we: what it raises has one class in each.
-    http = import_module("httpx2" if find_spec("httpx2") else "httpx")
-    from confluent_kafka.schema_registry.error import OAuthTokenError, SchemaRegistryError  # noqa: PLC0415
-
     try:
         yield
-    except (http.HTTPError, OAuthTokenError) as error:
+    except (_HTTP.HTTPError, OAuthTokenError) as error:
         cause = str(error) or type(error).__name__
         raise StoreUnavailable(store=f"the schema registry at {url}", cause=cause, next_step=_NEXT_STEP) from error
     except SchemaRegistryError as error:

@@ -11,6 +11,10 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+from google.protobuf.descriptor_pb2 import FileDescriptorProto
+from google.protobuf.json_format import MessageToDict
+from google.protobuf.message import DecodeError
+
 # What a scan for messages must pass over, and what it looks for.
 _TOKENS = re.compile(
     r'//[^\n]*|/\*.*?\*/|"(?:\\.|[^"\\])*"|\'(?:\\.|[^\'\\])*\'|(?P<word>[\w.]+)|(?P<mark>[{};])', re.DOTALL
@@ -25,8 +29,6 @@ def message_name(schema: str, path: Sequence[int]) -> str | None:
     """
     if not schema.isascii() or any(character in schema for character in "{;"):
         return _name_in_text(schema, path)
-    from google.protobuf.descriptor_pb2 import FileDescriptorProto  # noqa: PLC0415 - comes with the client
-    from google.protobuf.message import DecodeError  # noqa: PLC0415
 
     try:
         file = FileDescriptorProto.FromString(base64.b64decode(schema, validate=True))
@@ -102,7 +104,5 @@ def _value(value: Any, field: Any) -> Any:
     if field.message_type is None:
         return value
     if field.message_type.full_name.startswith("google.protobuf."):
-        from google.protobuf.json_format import MessageToDict  # noqa: PLC0415 - comes with the client
-
         return MessageToDict(value)  # times as RFC 3339 text, durations, wrapped values, any JSON
     return message_fields(value)

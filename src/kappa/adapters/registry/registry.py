@@ -11,6 +11,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 
 import msgspec
+from confluent_kafka.schema_registry import Schema as Text
+from confluent_kafka.schema_registry.error import SchemaRegistryError
 
 from kappa.adapters.registry.client import SUBJECT_NOT_FOUND, VERSION_NOT_FOUND, connect, registry_errors
 from kappa.model.event_schema import Schema
@@ -36,8 +38,6 @@ class HttpRegistry:
             return list(self._schemas(subject))
 
     def _schemas(self, subject: str) -> Iterator[RegisteredSchema]:
-        from confluent_kafka.schema_registry.error import SchemaRegistryError  # noqa: PLC0415 - an optional extra
-
         try:
             for number in sorted(self._client.get_versions(subject)):
                 found = self._client.get_version(subject, number).schema
@@ -48,9 +48,6 @@ class HttpRegistry:
                 raise
 
     def register(self, subject: str, schema: Schema) -> RegisteredSchema:
-        from confluent_kafka.schema_registry import Schema as Text  # noqa: PLC0415 - an optional extra
-        from confluent_kafka.schema_registry.error import SchemaRegistryError  # noqa: PLC0415
-
         for each in self.schemas(subject):
             if each.schema == schema:
                 return each

@@ -14,6 +14,13 @@ from types import ModuleType
 from typing import Any
 
 import msgspec
+from confluent_kafka.schema_registry.avro import AvroDeserializer
+from confluent_kafka.schema_registry.common.serde import SchemaId
+from confluent_kafka.schema_registry.error import SchemaRegistryError
+from confluent_kafka.schema_registry.json_schema import JSONDeserializer
+from confluent_kafka.schema_registry.protobuf import ProtobufDeserializer
+from confluent_kafka.serialization import SerializationError
+from google.protobuf.message_factory import GetMessageClass
 
 from kappa.adapters.registry.client import SCHEMA_NOT_FOUND, connect, registry_errors
 from kappa.adapters.registry.proto import message_fields, message_name
@@ -48,8 +55,6 @@ class ConfluentWire:
 
     def read(self, value: bytes) -> bytes:
         """Return the JSON object that a value stands for; see `ports.registry.WireReader`."""
-        from confluent_kafka.serialization import SerializationError  # noqa: PLC0415 - an optional extra
-
         if len(value) < _HEADER_BYTES or value[0] != _MAGIC:
             raise UnreadableValue(f"Expected a zero byte and a schema's id, got {value[:_HEADER_BYTES]!r}")
         reader = self._reader(int.from_bytes(value[1:_HEADER_BYTES]))
@@ -65,8 +70,6 @@ class ConfluentWire:
         self._client.close()
 
     def _make_reader(self, schema_id: int) -> _Read:
-        from confluent_kafka.schema_registry.error import SchemaRegistryError  # noqa: PLC0415 - an optional extra
-
         with registry_errors(self._url):
             try:
                 found = self._client.get_schema(schema_id)
@@ -86,8 +89,6 @@ class ConfluentWire:
                 raise UnreadableValue(f"Expected a schema of kind JSON, AVRO or PROTOBUF, got {other}")
 
     def _json_reader(self, text: str) -> _Read:
-        from confluent_kafka.schema_registry.json_schema import JSONDeserializer  # noqa: PLC0415 - an optional extra
-
         check = JSONDeserializer(text, conf=_NO_SUBJECT)
         title = msgspec.json.decode(text).get("title")
 
@@ -101,8 +102,6 @@ class ConfluentWire:
         return read
 
     def _avro_reader(self, text: str) -> _Read:
-        from confluent_kafka.schema_registry.avro import AvroDeserializer  # noqa: PLC0415 - an optional extra
-
         decode = AvroDeserializer(self._client, conf=_NO_SUBJECT)
         name = msgspec.json.decode(text).get("name", "")
 
@@ -114,9 +113,6 @@ class ConfluentWire:
         return read
 
     def _read_protobuf(self, value: bytes, text: str) -> bytes:
-        from confluent_kafka.schema_registry.common.serde import SchemaId  # noqa: PLC0415 - an optional extra
-        from confluent_kafka.schema_registry.protobuf import ProtobufDeserializer  # noqa: PLC0415
-
         header = SchemaId("PROTOBUF")
         header.from_bytes(io.BytesIO(value))
         name = message_name(text, header.message_indexes or [0])
@@ -127,8 +123,6 @@ class ConfluentWire:
         return _encode(message_fields(message), name.rpartition(".")[2])
 
     def _find_message_class(self, name: str) -> Any:
-        from google.protobuf.message_factory import GetMessageClass  # noqa: PLC0415 - comes with the client
-
         if self._messages is None:
             raise UnreadableValue(f"{name} is a Protobuf message: name the module that protoc made of it")
         try:

@@ -9,7 +9,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from kappa.errors import DriverMissing, ObjectExists, ObjectNotFound, ProjectError, StorageFull, StoreUnavailable
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+from kappa.errors import ObjectExists, ObjectNotFound, ProjectError, StorageFull, StoreUnavailable
 from kappa.ports.objects import check_key
 
 # Of one attempt. Objects are up to some 64 MB; what is slower than this stands still.
@@ -32,14 +36,8 @@ class S3Objects:
         """Prepare to use a bucket; nothing is asked yet. An empty `endpoint_url` stands for Amazon's.
 
         Raises:
-            DriverMissing: boto3 is not installed.
             ProjectError: boto3 refuses the address.
         """
-        try:
-            import boto3  # noqa: PLC0415 - an optional extra, and slow to import
-            from botocore.config import Config  # noqa: PLC0415
-        except ImportError as error:
-            raise DriverMissing(package="boto3", purpose="an object store in S3", extra="s3") from error
         self._bucket, self._prefix = bucket, f"{prefix.strip('/')}/" if prefix.strip("/") else ""
         self._name = f"s3://{bucket}/{self._prefix}"
         config = Config(
@@ -113,8 +111,6 @@ class S3Objects:
     @contextmanager
     def _errors(self, key: str) -> Iterator[None]:
         """Translate what boto3 raises about a key."""
-        from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415 - an optional extra
-
         try:
             yield
         except ClientError as error:

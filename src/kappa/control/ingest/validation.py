@@ -15,7 +15,7 @@ import msgspec
 
 from kappa.control.ingest.mapping import Validation
 from kappa.control.schemas import schemas_by_version, subject_of
-from kappa.errors import DriverMissing
+from kappa.extras import needs_extra
 from kappa.model.event_schema import Schema
 from kappa.model.events import SCHEMA_VERSION
 from kappa.ports.registry import SchemaRegistry
@@ -35,7 +35,7 @@ def validation(registry: SchemaRegistry, *, project: str) -> Validation:
     """Return what says why an event is not as registered for a project.
 
     Raises:
-        DriverMissing: No JSON Schema validator is installed.
+        ProjectError: No JSON Schema validator is installed.
     """
     make_validator = _validators()
     known: dict[str, dict[int, Any]] = {}
@@ -55,10 +55,8 @@ def validation(registry: SchemaRegistry, *, project: str) -> Validation:
 
 
 def _validators() -> Callable[[Schema], Any]:
-    try:
-        import jsonschema  # noqa: PLC0415 - an optional extra
-    except ImportError as error:
-        raise DriverMissing(package="jsonschema", purpose="validation of events", extra="kafka") from error
+    with needs_extra("kafka"):
+        import jsonschema  # noqa: PLC0415 - an optional extra, and slow to import
 
     formats = jsonschema.FormatChecker(formats=())
     for name, kind in _FORMATS.items():
