@@ -13,11 +13,13 @@ from contextlib import ExitStack, closing, contextmanager
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
-from types import TracebackType
+from types import ModuleType, TracebackType
 from typing import BinaryIO, Self
 
 from kappa.adapters.embedded.engine import EmbeddedEngine
 from kappa.adapters.embedded.lock import ProjectLock, held_by
+from kappa.adapters.folder.objects import FolderObjects
+from kappa.adapters.folder.registry import FolderRegistry
 from kappa.adapters.postgres.roles import roles_sql
 from kappa.adapters.sqlite.control import SqliteControl
 from kappa.adapters.sqlite.log import SqliteLogs
@@ -58,8 +60,10 @@ from kappa.control.ingest import (
     IngestReport,
     Input,
     InputMapping,
+    MappingParts,
     Retry,
     resolve_mapping,
+    validation,
 )
 from kappa.control.janitor import Janitor
 from kappa.control.planner import Planner
@@ -67,13 +71,18 @@ from kappa.control.project import Project, load_project
 from kappa.control.reading import Row, read_query, read_row
 from kappa.control.releasing import Releasing
 from kappa.control.running import Run
+from kappa.control.schemas import Schemas
 from kappa.control.status import Status, read_status
 from kappa.control.version_list import VersionList, list_versions
 from kappa.control.versions import FirstVersions, LogLayout
+from kappa.errors import InputError
 from kappa.extras import needs_extra
+from kappa.planning.compatibility import Compatibility
 from kappa.planning.diffs import DiffReport
 from kappa.ports import ControlStore, Log, Logs, PlanRecord, QueryResult, ViewStore
 from kappa.ports.log import EVENT_LOG
+from kappa.ports.objects import ObjectStore
+from kappa.ports.registry import SchemaRegistry, WireReader
 
 LOCK_FILE = "run.lock"
 
@@ -186,7 +195,23 @@ class App:
 
     def mapping(self, name: str) -> InputMapping:
         """Return how input becomes events: an `InputMapping` by its name."""
-        return resolve_mapping(name, root=self.settings.root, events=lambda: self.project.events)
+        parts = MappingParts(
+            events=lambda: self.project.events,
+            wire_reader=self._wire_reader,
+            validation=lambda: validation(self.registry, project=self.settings.project.name),
+        )
+        return resolve_mapping(name, root=self.settings.root, parts=parts)
+
+    def _wire_reader(self, messages: ModuleType | None) -> WireReader:
+        settings = self.settings.registry
+        if not settings.url:
+            raise InputError(
+                "reading the wire format needs the registry that the ids in it are from",
+                next_step="set registry.url in kappa.toml",
+            )
+        with needs_extra("kafka"):
+            from kappa.adapters.registry.wire import ConfluentWire  # noqa: PLC0415 - an optional extra
+        return ConfluentWire(settings.url, settings.credentials, messages=messages)
 
     def ingest(self, given: Input, mapping: InputMapping, *, standard_input: BinaryIO) -> Iterator[IngestReport]:
         """Append an input's events to the log, going on where the last run stopped; report after each transaction."""
@@ -198,6 +223,44 @@ class App:
     def retry(self) -> Retry:
         """Return what tries rejected input again."""
         return Retry(log=self.events, control=self.control, reader=self._event_reader(), mapping=self.mapping)
+
+    @property
+    def compatibility(self) -> Compatibility:
+        """What a change of an event type must leave possible."""
+        return Compatibility(self.settings.registry.compatibility)
+
+    @cached_property
+    def registry(self) -> SchemaRegistry:
+        """Where the schemas of event types are registered."""
+        settings = self.settings.registry
+        if not settings.url:
+            return self._committed_schemas()
+        with needs_extra("kafka"):
+            from kappa.adapters.registry.registry import HttpRegistry  # noqa: PLC0415 - an optional extra
+        return HttpRegistry(settings.url, settings.credentials)
+
+    def _committed_schemas(self) -> SchemaRegistry:
+        return FolderRegistry(self.settings.schemas_folder)
+
+    def schemas(self, *, committed: bool = False) -> Schemas:
+        """Return the schemas of the project's events, and what was registered for them, or committed."""
+        registry = self._committed_schemas() if committed else self.registry
+        return Schemas(self.project.events, registry=registry, project=self.settings.project.name)
+
+    def export_schemas(self) -> int:
+        """Write the registered schemas into the folder that is committed, and return how many there are."""
+        return self.schemas().export(self._committed_schemas())
+
+    @cached_property
+    def objects(self) -> ObjectStore:
+        """Where objects are kept."""
+        settings = self.settings.objects
+        if not settings.url:
+            return FolderObjects(self.settings.state_folder / "objects")
+        with needs_extra("s3"):
+            from kappa.adapters.s3.objects import S3Objects  # noqa: PLC0415 - an optional extra
+        bucket, _, prefix = settings.url.removeprefix("s3://").partition("/")
+        return S3Objects(bucket, prefix, endpoint_url=settings.endpoint_url)
 
     def _event_reader(self) -> EventReader:
         return EventReader(self.settings.log.key)
@@ -398,7 +461,7 @@ class App:
 
     def close(self) -> None:
         """Close whatever was opened. Idempotent."""
-        for part in ("events", "logs", "views", "control"):
+        for part in ("events", "logs", "views", "control", "registry", "objects"):
             if part in self.__dict__:
                 self.__dict__.pop(part).close()
 

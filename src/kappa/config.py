@@ -80,6 +80,22 @@ class PostgresSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     statement_timeout_s: Annotated[float, Meta(gt=0, le=86_400)] = 60.0
 
 
+class RegistrySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Where the schemas of event types are registered, and what their changes must leave possible."""
+
+    url: str = ""
+    credentials: str = ""
+    folder: Annotated[str, Meta(min_length=1)] = "schemas"
+    compatibility: Literal["none", "backward", "forward", "full"] = "backward"
+
+
+class ObjectsSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Where objects are kept: a bucket of S3, or a folder beside the other embedded files."""
+
+    url: Annotated[str, Meta(pattern="^(s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/.*)?)?$")] = ""
+    endpoint_url: str = ""
+
+
 class JanitorSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What becomes of what nobody needs any more."""
 
@@ -99,6 +115,8 @@ class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     postgres: PostgresSettings = PostgresSettings()
     janitor: JanitorSettings = JanitorSettings()
     kafka: KafkaSettings = KafkaSettings()
+    registry: RegistrySettings = RegistrySettings()
+    objects: ObjectsSettings = ObjectsSettings()
 
 
 class Settings(msgspec.Struct, frozen=True):
@@ -116,6 +134,8 @@ class Settings(msgspec.Struct, frozen=True):
     postgres: PostgresSettings
     janitor: JanitorSettings
     kafka: KafkaSettings
+    registry: RegistrySettings
+    objects: ObjectsSettings
 
     @property
     def file(self) -> Path:
@@ -127,6 +147,11 @@ class Settings(msgspec.Struct, frozen=True):
         """Where the log and the stores are; relative settings start from the project folder."""
         return self.root / Path(self.storage.folder).expanduser()
 
+    @property
+    def schemas_folder(self) -> Path:
+        """Where schemas are committed with the code; a relative setting starts from the project folder."""
+        return self.root / Path(self.registry.folder).expanduser()
+
 
 SECTIONS: Mapping[str, type[msgspec.Struct]] = {
     "project": ProjectSettings,
@@ -136,6 +161,8 @@ SECTIONS: Mapping[str, type[msgspec.Struct]] = {
     "postgres": PostgresSettings,
     "janitor": JanitorSettings,
     "kafka": KafkaSettings,
+    "registry": RegistrySettings,
+    "objects": ObjectsSettings,
 }
 
 
@@ -171,16 +198,7 @@ def load_settings(root: Path, environment: Mapping[str, str]) -> Settings:
     except msgspec.ValidationError as error:
         raise _explain(error, file=file, origins=origins) from error
     _check_together(parsed, file)
-    return Settings(
-        root,
-        parsed.project,
-        parsed.log,
-        parsed.engine,
-        parsed.storage,
-        parsed.postgres,
-        parsed.janitor,
-        parsed.kafka,
-    )
+    return Settings(root, **{section: getattr(parsed, section) for section in SECTIONS})
 
 
 def encode_settings(settings: Settings) -> str:

@@ -13,6 +13,9 @@
     ├── QueryError           a query cannot be answered
     ├── HistoryLost          the log no longer holds the offsets wanted
     ├── SourceMoved          somebody else appended from the same source
+    ├── SchemaRefused        an event type does not read what was registered before
+    ├── ObjectNotFound       no object has this key
+    ├── ObjectExists         an object of this key is there already
     ├── RecordTooLarge       a record is larger than the log accepts
     ├── ReleaseMoved         somebody else changed the release
     ├── VersionInUse         a version's number is taken, or the version is needed
@@ -206,6 +209,45 @@ class RecordTooLarge(KappaError):
     def __init__(self, *, log: str, size_bytes: int, size_bytes_max: int) -> None:
         super().__init__(f"a record of {size_bytes:,} bytes exceeds the limit of {log}, {size_bytes_max:,} bytes")
         self.log, self.size_bytes, self.size_bytes_max = log, size_bytes, size_bytes_max
+
+
+class SchemaRefused(KappaError):
+    """An event type has changed in a way that its former events, or the code that runs, cannot bear.
+
+    Attributes:
+        event: The event type.
+        reasons: Each with its field and the rule that is broken.
+    """
+
+    def __init__(self, *, event: str, reasons: tuple[str, ...], next_step: str) -> None:
+        super().__init__(f"{event} cannot be registered: {'; '.join(reasons)}", next_step=next_step)
+        self.event, self.reasons = event, reasons
+
+
+class ObjectNotFound(KappaError):
+    """No object has this key.
+
+    Attributes:
+        store: The folder or bucket.
+        key: The key.
+    """
+
+    def __init__(self, *, store: str, key: str) -> None:
+        super().__init__(f"{store} holds no object '{key}'")
+        self.store, self.key = store, key
+
+
+class ObjectExists(KappaError):
+    """An object of this key is there already, or one whose key begins with this key and a slash, or the reverse.
+
+    Attributes:
+        store: The folder or bucket.
+        key: The key that was to be written.
+    """
+
+    def __init__(self, *, store: str, key: str) -> None:
+        super().__init__(f"{store} holds an object already where '{key}' would be")
+        self.store, self.key = store, key
 
 
 class ReleaseMoved(KappaError):

@@ -22,6 +22,7 @@ VERBS = {
     "demo": "Show the whole road on real data: a bug in a view is mended while events keep arriving.",
     "init": "Start a project: a view, its events, sample data and a test.",
     "check": "Check the project's code: declarations, and whether views are deterministic.",
+    "schema": "Register and check the schemas of event types.",
     "ingest": "Append events from a file or standard input to the log.",
     "up": "Keep the views up to date until Ctrl-C.",
     "run": "Fold the log into the views, to its end or for good.",

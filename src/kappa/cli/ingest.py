@@ -14,7 +14,7 @@ import msgspec
 from kappa.app import App
 from kappa.cli.output import Output, printable
 from kappa.cli.verb import verb
-from kappa.control.ingest import IngestReport, Input, InputFormat, InputMapping, format_of
+from kappa.control.ingest import IngestReport, Input, InputFormat, format_of
 from kappa.errors import InputError, KappaError
 
 _TYPES_MAX = 10
@@ -45,6 +45,7 @@ class Summary(msgspec.Struct, frozen=True):
     metavar="MODULE:FUNCTION",
     help="Call a function of the project with each row (a dict); it returns any number of events.",
 )
+@click.option("--validate", is_flag=True, help="Reject events that are not as their registered schema says.")
 @click.option(
     "--source",
     metavar="NAME",
@@ -56,7 +57,7 @@ class Summary(msgspec.Struct, frozen=True):
     type=click.FloatRange(min=0, min_open=True),
     help="Append at most N events per second, evenly, as a live system would.",
 )
-def ingest(
+def ingest(  # noqa: PLR0913 - one argument per option
     app: App,
     out: Output,
     *,
@@ -64,6 +65,7 @@ def ingest(
     format_: InputFormat | None,
     event_type: str | None,
     function: str | None,
+    validate: bool,
     source: str | None,
     rate: float | None,
 ) -> None:
@@ -87,7 +89,8 @@ def ingest(
     given = _input(file, format_=format_, source=source)
     if rate is not None:
         given = msgspec.structs.replace(given, pieces_max=min(given.pieces_max, max(1, int(rate * _PACE_S))))
-    mapping = _mapping(app, given, event_type=event_type, function=function)
+    name = _mapping_name(given, event_type=event_type, function=function)
+    mapping = app.mapping(f"validated {name}" if validate else name)
     started = time.monotonic()
     with out.progress("ingesting", unit="rows" if given.format is InputFormat.PARQUET else "bytes") as progress:
         for report in app.ingest(given, mapping, standard_input=sys.stdin.buffer):
@@ -108,19 +111,19 @@ def _input(file: Path, *, format_: InputFormat | None, source: str | None) -> In
     return Input(path, format_ or format_of(path), source)
 
 
-def _mapping(app: App, given: Input, *, event_type: str | None, function: str | None) -> InputMapping:
+def _mapping_name(given: Input, *, event_type: str | None, function: str | None) -> str:
     if event_type is not None and function is not None:
         raise click.UsageError("--type and --map exclude each other.")
     if event_type is not None:
-        return app.mapping(f"{'text' if given.format is InputFormat.CSV else 'type'}:{event_type}")
+        return f"{'text' if given.format is InputFormat.CSV else 'type'}:{event_type}"
     if function is not None:
-        return app.mapping(f"map:{function}")
+        return f"map:{function}"
     if given.format is not InputFormat.NDJSON:
         raise InputError(
             f"rows of {given.format} do not say what events they are",
             next_step="name one type for all with --type NAME, or a function of the project with --map MODULE:FUNCTION",
         )
-    return app.mapping("")
+    return ""
 
 
 def _unknown(app: App, report: IngestReport) -> dict[str, int]:

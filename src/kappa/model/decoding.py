@@ -60,7 +60,7 @@ class Decoding:
     def __init__(self, view: ViewSpec, events: Collection[type[Event]]) -> None:
         """Build decoders for `view` in a project of `events`; those the view does not fold are read past."""
         self.wire: dict[type[Event], type[msgspec.Struct]] = {
-            event: _full(event) if (names := _names_read(event, view)) is None else _slim(event, names)
+            event: wire_struct(event) if (names := _names_read(event, view)) is None else _slim(event, names)
             for event in view.events
         }
         known = {event_spec(event).name for event in self.wire}
@@ -211,7 +211,7 @@ def _slim(event: type[Event], names: Collection[str]) -> type[msgspec.Struct]:
     )
 
 
-def _full(event: type[Event]) -> type[msgspec.Struct]:
+def wire_struct(event: type[Event]) -> type[msgspec.Struct]:
     """Return a subclass of `event` as it must be on the wire: with a timestamp, integers bounded, times with a zone."""
     spec = event_spec(event)
     namespace = {

@@ -10,15 +10,18 @@ import multiprocessing
 import signal
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import closing
+from contextlib import closing, suppress
 from itertools import count
 from typing import Any
 
-from kappa.errors import KappaError, ReleaseMoved, SourceMoved
+from kappa.errors import KappaError, ObjectExists, ReleaseMoved, SourceMoved
+from kappa.model.event_schema import Schema
 from kappa.model.records import Changes, DeadLetter, NewRecord, Progress, RowChange, Source
 from kappa.model.schema import Column, ColumnType, ViewTable
 from kappa.ports.control import ControlStore
 from kappa.ports.log import Log, Logs
+from kappa.ports.objects import ObjectStore
+from kappa.ports.registry import SchemaRegistry
 from kappa.ports.release import Release
 from kappa.ports.versions import BundleEntry
 from kappa.ports.views import ViewStore
@@ -157,3 +160,30 @@ def add_plans(open_control: Callable[[], ControlStore], actor: str, *, times: in
     """Add plans and return their numbers in order."""
     with closing(open_control()) as control:
         return [control.add_plan(b"{}", actor=actor).number for _ in range(times)]
+
+
+def register_schemas(open_registry: Callable[[], SchemaRegistry], subject: str, schemas: Sequence[Schema]) -> None:
+    """Register schemas, one after the other."""
+    with closing(open_registry()) as registry:
+        for each in schemas:
+            registry.register(subject, each)
+
+
+def put_first(open_objects: Callable[[], ObjectStore], keys: Sequence[str], content: bytes) -> list[str]:
+    """Wait for one other to do the same, put a new object under each key, and return those where nobody was faster."""
+    won = []
+    with closing(open_objects()) as objects:
+        objects.put(f"ready/{content.decode()}", b"")
+        eventually(lambda: len(objects.keys("ready/")) > 1)
+        for key in keys:
+            with suppress(ObjectExists):
+                objects.put_new(key, content)
+                won.append(key)
+    return won
+
+
+def put_again_and_again(open_objects: Callable[[], ObjectStore], key: str, size_bytes: int) -> None:
+    """Put an object for ever, each time of another byte."""
+    with closing(open_objects()) as objects:
+        for number in count():
+            objects.put(key, bytes([number % 256]) * size_bytes)

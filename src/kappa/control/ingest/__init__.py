@@ -7,8 +7,9 @@ tries again what was rejected.
 from kappa.control.ingest.envelope import EventReader
 from kappa.control.ingest.ingestion import Ingestion, IngestReport
 from kappa.control.ingest.inputs import Input, InputFormat, format_of
-from kappa.control.ingest.mapping import AsIs, AsType, ByFunction, InputMapping, resolve_mapping
+from kappa.control.ingest.mapping import AsIs, AsType, ByFunction, InputMapping, MappingParts, resolve_mapping
 from kappa.control.ingest.retry import Retry, RetryReport
+from kappa.control.ingest.validation import validation
 
 __all__ = [
     "AsIs",
@@ -20,8 +21,10 @@ __all__ = [
     "Input",
     "InputFormat",
     "InputMapping",
+    "MappingParts",
     "Retry",
     "RetryReport",
     "format_of",
     "resolve_mapping",
+    "validation",
 ]

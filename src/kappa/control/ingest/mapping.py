@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import Any, cast
 
 import msgspec
@@ -18,9 +19,12 @@ from kappa.errors import InputError
 from kappa.model.events import EPOCH, Event, encode_event, event_spec
 from kappa.model.records import NewRecord
 from kappa.model.types import field_type
+from kappa.ports.registry import UnreadableValue, WireReader
 
 RowFunction = Callable[[dict[str, Any]], Iterable[Event]]
 Mapped = Sequence[tuple[str, NewRecord]]
+# Says of an event, by its type and its bytes, why it is not as registered, or None.
+Validation = Callable[[str, bytes], str | None]
 
 
 class AsIs(msgspec.Struct, frozen=True):
@@ -104,7 +108,70 @@ class ByFunction(msgspec.Struct, frozen=True):
         return [_record_of(event, reader) for event in events]
 
 
-InputMapping = AsIs | AsType | ByFunction
+class OffTheWire(msgspec.Struct, frozen=True):
+    """Pieces are in the wire format of Confluent's clients.
+
+    Attributes:
+        reader: Reads them.
+        messages: The module of Protobuf messages that it reads with, or empty.
+    """
+
+    reader: WireReader
+    messages: str
+
+    @property
+    def name(self) -> str:
+        """How the source's state names this mapping."""
+        return f"wire:{self.messages}"
+
+    def events(self, piece: bytes, reader: EventReader) -> Mapped:
+        """Return the event and its record.
+
+        Raises:
+            NotAnEvent: With the reason.
+            StoreUnavailable: Its schema is not known yet, and the registry is away.
+        """
+        try:
+            value = self.reader.read(piece)
+        except UnreadableValue as error:
+            raise NotAnEvent(str(error)) from error
+        return (reader.read(value),)
+
+
+PlainMapping = AsIs | AsType | ByFunction | OffTheWire
+
+
+class Validated(msgspec.Struct, frozen=True):
+    """What another mapping gives, where it is as a registered schema says.
+
+    Attributes:
+        mapping: The other.
+        reason: Says of an event why it is not as registered.
+    """
+
+    mapping: PlainMapping
+    reason: Validation
+
+    @property
+    def name(self) -> str:
+        """How the source's state names this mapping."""
+        return f"{_VALIDATED}{self.mapping.name}"
+
+    def events(self, piece: bytes, reader: EventReader) -> Mapped:
+        """Return the events and their records: all of them or, if one is not as registered, none.
+
+        Raises:
+            NotAnEvent: With the reason.
+        """
+        events = self.mapping.events(piece, reader)
+        for kind, record in events:
+            if (reason := self.reason(kind, record.value)) is not None:
+                raise NotAnEvent(reason)
+        return events
+
+
+InputMapping = PlainMapping | Validated
+_VALIDATED = "validated "
 
 
 def _row(piece: bytes) -> dict[str, Any]:
@@ -133,24 +200,46 @@ def _record_of(event: object, reader: EventReader) -> tuple[str, NewRecord]:
     return reader.read(value)
 
 
-def resolve_mapping(name: str, *, root: Path, events: Callable[[], Mapping[str, type[Event]]]) -> InputMapping:
+class MappingParts(msgspec.Struct, frozen=True):
+    """What mappings are made with; each is called when a mapping needs it.
+
+    Attributes:
+        events: Returns the project's event types.
+        wire_reader: Returns what reads the wire format, with a module of Protobuf messages if there is one.
+        validation: Returns what says why an event is not as registered.
+    """
+
+    events: Callable[[], Mapping[str, type[Event]]]
+    wire_reader: Callable[[ModuleType | None], WireReader]
+    validation: Callable[[], Validation]
+
+
+def resolve_mapping(name: str, *, root: Path, parts: MappingParts) -> InputMapping:
     """Return the mapping of a name that another had: the inverse of `name`.
 
     Args:
-        name: As in `AsIs.name`, `AsType.name` or `ByFunction.name`.
+        name: As in `AsIs.name` and the others.
         root: Where the project's modules are imported from.
-        events: Returns the project's event types; called only if they are needed.
+        parts: What the mapping may need.
 
     Raises:
         InputError: There is no such event type or function.
         ProjectError: The project's code cannot be imported.
     """
+    if name.startswith(_VALIDATED):
+        return Validated(_plain_mapping(name.removeprefix(_VALIDATED), root, parts), parts.validation())
+    return _plain_mapping(name, root, parts)
+
+
+def _plain_mapping(name: str, root: Path, parts: MappingParts) -> PlainMapping:
     kind, _, what = name.partition(":")
     match kind:
         case "":
             return AsIs()
+        case "wire":
+            return OffTheWire(parts.wire_reader(import_from(root, what) if what else None), what)
         case "type" | "text":
-            known = events()
+            known = parts.events()
             if what not in known:
                 raise InputError(
                     f"the project has no event type '{what}'", next_step=f"choose one of: {', '.join(known) or 'none'}"

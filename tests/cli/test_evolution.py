@@ -1,0 +1,88 @@
+"""The shop's OrderPlaced in versions 1, 2 and 3, all in one log, read by the shop's view and by code of long ago."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+SHOP = Path(__file__).parents[2] / "examples" / "shop"
+
+ORDER = {"type": "OrderPlaced", "event_id": "e", "user_id": "ana", "order_id": "o", "timestamp": "2026-03-01T00:00:00Z"}
+ONE = {**ORDER, "amount_cents": 1000}
+TWO = {**ORDER, "_schema_version": 2, "amount_cents": 200, "currency": "EUR"}
+THREE = {**ORDER, "_schema_version": 3, "amount": "0.03", "currency": "EUR"}
+
+# What the shop's code was when version 2 was the newest.
+SECOND = """
+from decimal import Decimal
+from kappa import Event, View, count, total
+
+class OrderPlaced(Event, version=2):
+    event_id: str
+    user_id: str
+    order_id: str
+    amount_cents: int
+    currency: str
+
+    @classmethod
+    def upcast_1(cls, old: dict) -> dict:
+        return {**old, "currency": "EUR"}
+
+class Orders(View, key="user_id"):
+    orders: int = count(OrderPlaced)
+    cents: int = total(OrderPlaced.amount_cents)
+"""
+FIRST = SECOND.partition("    currency")[0].replace(", version=2", "")
+# The same view, on events of version 3.
+THIRD = (
+    "from shop_events import OrderPlaced\nfrom kappa import View, count, total\nfrom decimal import Decimal\n\n"
+    'class Orders(View, key="user_id"):\n'
+    "    orders: int = count(OrderPlaced)\n"
+    "    spent: Decimal = total(OrderPlaced.amount)\n"
+)
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    (tmp_path / "kappa.toml").write_text('[project]\nname = "shop"\nmodules = ["shop"]\n[log]\nkey = "user_id"\n')
+    shutil.copy(SHOP / "shop.py", tmp_path / "shop_events.py")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def append(kappa, project: Path, *events: dict) -> None:
+    with (project / "orders.ndjson").open("a") as file:
+        file.writelines(json.dumps(event) + "\n" for event in events)
+    assert kappa("ingest", "orders.ndjson", "--validate").code == 0
+
+
+@pytest.mark.slow
+def test_old_and_new_views_read_all_versions_of_an_event_in_one_log(kappa, project) -> None:
+    """An old version goes on with what its code knows, and sets the rest aside; it stays right for those it knows."""
+    for code in (FIRST, SECOND):
+        (project / "shop.py").write_text(code)
+        assert kappa("schema", "register").code == 0
+    append(kappa, project, ONE, TWO)
+    kappa("run", "--until-caught-up")
+
+    assert kappa("get", "orders", "ana", "--json").json["columns"]["cents"] == 1200
+
+    (project / "shop.py").write_text(THIRD)
+    checked = kappa("schema", "register")
+    assert checked.out == ("registered OrderPlaced version 3; reads version 1, 2 through upcasters\n")
+    append(kappa, project, THREE)
+    kappa("plan")
+    kappa("apply")
+    kappa("run", "--until-caught-up")
+
+    old, new = (
+        kappa("get", "orders", "ana", "--version", version, "--json").json["columns"] for version in ("v1", "v2")
+    )
+    assert (old["orders"], old["cents"]) == (2, 1200)
+    assert (new["orders"], new["spent"]) == (3, "12.03")
+    aside = kappa("dlq", "list", "--json").json
+    assert aside["dead_letters"] == 1
+    assert "version 3 is newer than this code, which reads up to 2" in aside["first"][0]["reason"]
