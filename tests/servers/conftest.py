@@ -1,4 +1,4 @@
-"""A schema registry and an S3 gateway of the tests' own, on free ports, gone when the tests are."""
+"""The registry of the tests' stack, and an S3 gateway whose disk and life a test may have to itself."""
 
 from __future__ import annotations
 
@@ -6,120 +6,90 @@ import os
 import signal
 import socket
 import subprocess
+import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 
+from kappa.stack import Stack
+from kappa.stack.software import install
 from kappa.testing.eventually import eventually
 
-CACHE = Path(
-    os.environ.get("KAPPA_CACHE") or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "kappa"
-)
 
+class Registry(NamedTuple):
+    """The schema registry of a stack."""
 
-class Server(NamedTuple):
-    """A process that answers at an address."""
+    stack: Stack
 
-    url: str
-    process: subprocess.Popen[bytes]
+    @property
+    def url(self) -> str:
+        return self.stack.address("registry")
 
     @contextmanager
     def stopped(self) -> Iterator[None]:
         """While it is entered, connections are accepted and nobody answers."""
-        self.process.send_signal(signal.SIGSTOP)
+        self.stack.kill("registry", signal.SIGSTOP)
         try:
             yield
         finally:
-            self.process.send_signal(signal.SIGCONT)
-
-
-def free_ports(count: int) -> list[int]:
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [each.getsockname()[1] for each in sockets]
-    for each in sockets:
-        each.close()
-    return ports
-
-
-def software(pattern: str) -> Path:
-    found = sorted(CACHE.glob(pattern))
-    if not found:
-        pytest.skip("its software is not on this machine: kappa stack install")
-    return found[-1]
-
-
-def answers(url: str) -> bool:
-    try:
-        with urllib.request.urlopen(url, timeout=2):  # noqa: S310 - a server of ours
-            return True
-    except urllib.error.HTTPError:
-        return True  # it refuses, so it is there
-    except OSError:
-        return False
-
-
-@contextmanager
-def served(command: Sequence[str], environment: Mapping[str, str], url: str, folder: Path) -> Iterator[Server]:
-    with (folder / "output").open("wb") as output:
-        process = subprocess.Popen(command, env={**os.environ, **environment}, cwd=folder, stdout=output, stderr=output)
-    try:
-        eventually(lambda: process.poll() is not None or answers(url), timeout_s=60, what=url)
-        assert process.poll() is None, (folder / "output").read_text()[-2000:]
-        yield Server(url, process)
-    finally:
-        process.kill()
-        process.wait()
-
-
-def registry(folder: Path, port: int) -> Iterator[Server]:
-    (management,) = free_ports(1)
-    environment = {
-        "QUARKUS_HTTP_HOST": "127.0.0.1",
-        "QUARKUS_HTTP_PORT": str(port),
-        "QUARKUS_MANAGEMENT_HOST": "127.0.0.1",
-        "QUARKUS_MANAGEMENT_PORT": str(management),
-        "APICURIO_STORAGE_KIND": "sql",
-        "APICURIO_STORAGE_SQL_KIND": "h2",
-        "APICURIO_DATASOURCE_URL": "jdbc:h2:mem:registry",
-    }
-    jar = software("jars-*/registry/apicurio-registry-app-*-runner.jar")
-    command = ["java", "-Xmx384m", "-XX:+UseSerialGC", "-jar", str(jar)]
-    with served(command, environment, f"http://127.0.0.1:{port}/apis/ccompat/v7/subjects", folder) as server:
-        yield server._replace(url=server.url.removesuffix("/subjects"))
+            self.stack.kill("registry", signal.SIGCONT)
 
 
 @pytest.fixture(scope="session")
-def registry_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def registry_server(small_stack: Stack) -> Registry:
     """The registry, for all tests."""
-    yield from registry(tmp_path_factory.mktemp("registry"), free_ports(1)[0])
+    return Registry(small_stack)
 
 
 class Gateway(NamedTuple):
     """An S3 gateway, and the folder in which it keeps each bucket as a folder."""
 
-    server: Server
+    url: str
     folder: Path
 
-    @property
-    def url(self) -> str:
-        return self.server.url
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port: int = server.getsockname()[1]
+    return port
 
 
+@contextmanager
 def gateway(folder: Path, port: int) -> Iterator[Gateway]:
-    command = [str(software("versitygw-*/versitygw")), "--quiet", "--port", f"127.0.0.1:{port}"]
-    command += ["posix", str(folder)]
-    environment = {"ROOT_ACCESS_KEY": "tests", "ROOT_SECRET_KEY": "secret-of-tests"}
-    with served(command, environment, f"http://127.0.0.1:{port}/", folder) as server:
-        yield Gateway(server, folder)
+    """Run a gateway while the block runs."""
+    program = install(os.environ, say=print).gateway
+    command = [str(program), "--quiet", "--port", f"127.0.0.1:{port}", "posix", str(folder)]
+    environment = {**os.environ, "ROOT_ACCESS_KEY": "tests", "ROOT_SECRET_KEY": "secret-of-tests"}
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        url = f"http://127.0.0.1:{port}"
+        eventually(lambda: _answers(url) or process.poll() is not None, what=url)
+        assert process.poll() is None, process.returncode
+        yield Gateway(url, folder)
+    finally:
+        process.kill()
+        process.wait()
+
+
+def _answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=2):  # noqa: S310 - a server of ours
+            return True
+    except urllib.error.HTTPError as refusal:  # it refuses who signs nothing, so it is there
+        refusal.close()
+        return True
+    except OSError:
+        return False
 
 
 @pytest.fixture(scope="session")
 def _gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
-    yield from gateway(tmp_path_factory.mktemp("s3"), free_ports(1)[0])
+    with gateway(tmp_path_factory.mktemp("s3"), free_port()) as running:
+        yield running
 
 
 @pytest.fixture
@@ -132,7 +102,7 @@ def s3(_gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> Gateway:
 
 
 @pytest.fixture
-def bucket(s3: Gateway, request: pytest.FixtureRequest) -> str:
+def bucket(s3: Gateway) -> str:
     """A bucket that nobody has used."""
     name = f"bucket-{len(list(s3.folder.iterdir()))}"
     (s3.folder / name).mkdir()

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from functools import partial
-from itertools import count
+from uuid import uuid4
 
 import pytest
 from confluent_kafka.schema_registry import Schema
@@ -12,12 +12,10 @@ from kappa.adapters.registry.registry import HttpRegistry
 from kappa.errors import ProjectError, StoreUnavailable
 from kappa.testing.registry_conformance import SchemaRegistryConformance, schema
 
-NUMBERS = count(1)
-
 
 @pytest.fixture
 def subject() -> str:
-    return f"shop-Order {next(NUMBERS)}/Placed"
+    return f"shop-Order {uuid4()}/Placed"
 
 
 class TestHttpRegistry(SchemaRegistryConformance):

@@ -2,13 +2,13 @@
 
 import subprocess
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing
 from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
 import pytest
-from servers.conftest import free_ports, gateway
+from servers.conftest import free_port, gateway
 
 from kappa.adapters.s3.objects import S3Objects
 from kappa.errors import ObjectNotFound, StorageFull, StoreUnavailable
@@ -69,23 +69,23 @@ def test_a_gateway_that_is_not_there_is_named_and_may_be_asked_again(open_s3, bu
 
 def test_work_goes_on_once_the_gateway_is_back(open_s3, tmp_path):
     (tmp_path / "bucket").mkdir()
-    port = free_ports(1)[0]
+    port = free_port()
     objects = open_s3("bucket", url=f"http://127.0.0.1:{port}")
-    with contextmanager(gateway)(tmp_path, port):
+    with gateway(tmp_path, port):
         objects.put("a", b"1")
 
     with pytest.raises(StoreUnavailable):
         objects.put("a", b"2")
 
-    with contextmanager(gateway)(tmp_path, port):
+    with gateway(tmp_path, port):
         assert objects.get("a") == b"1"
         objects.put("a", b"2")
 
 
 def test_a_full_store_takes_nothing_and_work_goes_on_when_there_is_room(open_s3, small_disk):
     (small_disk / "bucket").mkdir()
-    port = free_ports(1)[0]
-    with contextmanager(gateway)(small_disk, port):
+    port = free_port()
+    with gateway(small_disk, port):
         objects = open_s3("bucket", url=f"http://127.0.0.1:{port}")
         objects.put("a", bytes(3_000_000))
 

@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from datetime import UTC, datetime
 from decimal import Decimal
-from itertools import count
 from types import ModuleType
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from confluent_kafka.schema_registry import Schema, SchemaRegistryClient
@@ -26,7 +26,6 @@ from kappa.control.ingest.mapping import OffTheWire
 from kappa.errors import StoreUnavailable
 from kappa.ports.registry import UnreadableValue
 
-TOPICS = count(1)
 # A registry that is not told the kind of a schema, as Apicurio is by this client's requests, looks for this word.
 DRAFT = '"$schema": "http://json-schema.org/draft-07/schema#"'
 AT = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -57,7 +56,7 @@ def client(registry_server) -> Iterator[SchemaRegistryClient]:
 
 @pytest.fixture
 def context() -> SerializationContext:
-    return SerializationContext(f"orders-{next(TOPICS)}", MessageField.VALUE)
+    return SerializationContext(f"orders-{uuid4()}", MessageField.VALUE)
 
 
 @pytest.fixture
