@@ -94,6 +94,7 @@ COMPILE = $(UV) pip compile --quiet --universal --python-version 3.11 --generate
 lock:  ## Pin the dependencies in pyproject.toml anew (needs uv)
 	$(COMPILE) pyproject.toml --extra parquet --extra stack --group dev --output-file requirements/test.lock
 	$(COMPILE) pyproject.toml --constraint requirements/test.lock --output-file requirements/demo.lock
+	$(COMPILE) pyproject.toml --extra stack --constraint requirements/test.lock --output-file requirements/stack.lock
 	$(COMPILE) pyproject.toml --extra parquet --group bench --constraint requirements/test.lock --output-file requirements/bench.lock
 	$(COMPILE) --group build --constraint requirements/test.lock --output-file requirements/build.lock
 	$(COMPILE) --group data --no-deps --output-file requirements/data.lock
