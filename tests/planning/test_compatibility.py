@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from decimal import Decimal
+from pathlib import Path
 from typing import Any, Literal
 
 import jsonschema
@@ -13,7 +15,10 @@ from hypothesis import strategies as st
 
 from kappa import Event
 from kappa.model.event_schema import event_schema
+from kappa.planning import compatibility
 from kappa.planning.compatibility import Compatibility, Registered, judge, unreadable
+
+DOCS = Path(__file__).parents[2] / "docs" / "schemas.md"
 
 TEXT, NUMBER, WHOLE = {"type": "string"}, {"type": "number"}, {"type": "integer"}
 
@@ -210,3 +215,9 @@ def test_code_of_an_older_version_cannot_read_forward() -> None:
 
 def test_nothing_is_asked_where_nothing_must_stay_possible() -> None:
     assert judge(NEW, [SECOND], Compatibility.NONE).broken == ()
+
+
+def test_every_rule_is_explained() -> None:
+    rules = set(re.findall(r'"([a-z]+-[a-z]+)"', Path(compatibility.__file__).read_text()))
+
+    assert rules == set(re.findall(r"^\| `([a-z-]+)` \|", DOCS.read_text(), re.MULTILINE))

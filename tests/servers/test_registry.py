@@ -68,3 +68,10 @@ def test_an_address_that_is_none_is_refused():
 def test_credentials_that_are_none_are_refused():
     with pytest.raises(ProjectError, match=r"\[registry\]: "):
         HttpRegistry("http://127.0.0.1:1", "no colon")
+
+
+def test_a_password_in_the_address_is_refused_and_not_repeated():
+    with pytest.raises(ProjectError) as refused:
+        HttpRegistry("http://ana:secret@127.0.0.1:1")
+
+    assert refused.value.message == "registry.url holds credentials"

@@ -32,8 +32,10 @@ def connect(url: str, credentials: str) -> SchemaRegistryClient:
     """Return a client; nothing is asked yet. `credentials` are USER:PASSWORD, or empty.
 
     Raises:
-        ProjectError: The client refuses the address or the credentials.
+        ProjectError: The address holds credentials, or the client refuses it or them.
     """
+    if "@" in url:  # errors name the address, and must not show a password
+        raise ProjectError("registry.url holds credentials", next_step="put them into KAPPA_REGISTRY_CREDENTIALS")
     conf: dict[str, Any] = {"url": url, "timeout": _TIMEOUT_S, "max.retries": _RETRIES_MAX}
     if credentials:
         conf["basic.auth.user.info"] = credentials
