@@ -56,6 +56,16 @@ class KappaError(Exception):
         self.next_step = next_step
         self.where = where
 
+    def __reduce__(self) -> tuple[object, ...]:
+        # By default an exception is made anew from its message alone, which is not what the subclasses take.
+        return _remade, (type(self), str(self), self.__dict__)
+
+
+def _remade(kind: type[KappaError], message: str, fields: dict[str, object]) -> KappaError:
+    error = kind.__new__(kind, message)
+    error.__dict__.update(fields)
+    return error
+
 
 class DefinitionError(KappaError):
     """An event, a view or a fold is declared wrongly. Final until the code changes."""

@@ -16,7 +16,7 @@ from kappa.testing.objects_conformance import ObjectStoreConformance
 
 
 class TestS3Objects(ObjectStoreConformance):
-    gaps: ClassVar = {
+    races: ClassVar = {
         "test_of_several_that_put_a_new_object_one_succeeds": "VersityGW looks at If-None-Match first and writes later",
     }
 

@@ -14,7 +14,7 @@ from contextlib import closing, suppress
 from itertools import count
 from typing import Any
 
-from kappa.errors import KappaError, ObjectExists, ReleaseMoved, SourceMoved
+from kappa.errors import KappaError, ObjectExists, ReleaseMoved, SourceMoved, StoreUnavailable
 from kappa.model.event_schema import Schema
 from kappa.model.records import Changes, DeadLetter, NewRecord, Progress, RowChange, Source
 from kappa.model.schema import Column, ColumnType, ViewTable
@@ -83,7 +83,7 @@ def _ingest_next(log: Log, *, count: int) -> bool:
             [NewRecord(b"k", str(n).encode()) for n in range(start, end)],
             source=Source("numbers", expected=state, state=str(end)),
         )
-    except SourceMoved:
+    except (SourceMoved, StoreUnavailable):
         return True
     return end < count
 

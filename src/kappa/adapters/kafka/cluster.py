@@ -28,8 +28,10 @@ REQUEST_TIMEOUT_S = 5.0
 ANSWER_TIMEOUT_S = 20.0
 _RETRY_DELAY_S = 0.1
 
+_NO_ANSWER = "brokers that hold the replicas of a partition may be down, or too few in sync"
 _MEANINGS = {
-    KafkaError._MSG_TIMED_OUT: "brokers that hold the replicas of a partition may be down, or too few in sync",  # noqa: SLF001 - that is its name
+    KafkaError._MSG_TIMED_OUT: _NO_ANSWER,  # noqa: SLF001 - that is its name
+    KafkaError._TIMED_OUT: _NO_ANSWER,  # noqa: SLF001
     KafkaError.NOT_ENOUGH_REPLICAS: "too few replicas of a partition are in sync",
     KafkaError.NOT_ENOUGH_REPLICAS_AFTER_APPEND: "too few replicas of a partition are in sync",
 }

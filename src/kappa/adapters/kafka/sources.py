@@ -6,7 +6,6 @@ read after that cannot change under the owner's hands.
 
 from __future__ import annotations
 
-import contextlib
 import time
 from collections.abc import Mapping, Sequence
 
@@ -141,14 +140,17 @@ class Owner:
                 return
 
     def _failed(self, error: KafkaError, failures: Sequence[KafkaError], source: Source) -> KappaError:
-        if {error.code(), *(failure.code() for failure in failures)} & _FENCED:
-            return SourceMoved(log=self._log, source=source.name)
+        # The error of a record says more than that of the transaction around it.
+        errors = [*failures, error]
         if error.txn_requires_abort():
             # If this fails too, the next owner aborts it, or the brokers do when its time is over.
-            with contextlib.suppress(KafkaException):
+            try:
                 self._producer.abort_transaction(_ABORT_TIMEOUT_S)
-        # The error of a record says more than that of the transaction around it.
-        return self._cluster.unavailable(failures[0] if failures else error)
+            except KafkaException as failed:
+                errors.append(cause_of(failed))
+        if any(each.code() in _FENCED for each in errors):
+            return SourceMoved(log=self._log, source=source.name)
+        return self._cluster.unavailable(next((each for each in errors if each.code() not in _GIVEN_UP), error))
 
 
 _FENCED = frozenset(
@@ -158,3 +160,5 @@ _FENCED = frozenset(
         KafkaError.INVALID_PRODUCER_EPOCH,
     }
 )
+# What records are told that went unsent because of something else.
+_GIVEN_UP = frozenset({KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT})  # noqa: SLF001
