@@ -1,30 +1,22 @@
-"""The composition root: settings in, wired parts out. The only place, with `kappa.worker`, that names an adapter.
+"""One project, opened: what the command line asks of it, each a call or two into `control`.
 
-It holds no rules: what to do is decided in `control` and `planning`, what to show in `cli`.
+It opens each part once (`kappa.parts` knows how) and hands it on. It holds no rules: what to do is decided in `control`
+and `planning`, what to show in `cli`.
 """
 
 from __future__ import annotations
 
 import getpass
 import os
-import sys
 from collections.abc import Generator, Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from datetime import UTC, datetime
 from functools import cached_property
-from pathlib import Path
-from types import ModuleType, TracebackType
+from types import TracebackType
 from typing import BinaryIO, Self
 
-from kappa.adapters.embedded.engine import EmbeddedEngine
-from kappa.adapters.embedded.lock import ProjectLock, held_by
-from kappa.adapters.folder.objects import FolderObjects
-from kappa.adapters.folder.registry import FolderRegistry
-from kappa.adapters.postgres.roles import roles_sql
-from kappa.adapters.sqlite.control import SqliteControl
-from kappa.adapters.sqlite.log import SqliteLogs
-from kappa.adapters.sqlite.views import SqliteViews
-from kappa.config import WORKER_SETTINGS, Settings, encode_settings
+from kappa import parts
+from kappa.config import Settings
 from kappa.control.advance import Advance
 from kappa.control.applying import Applying, refuse_changed_code
 from kappa.control.bundles import Bundles
@@ -75,16 +67,12 @@ from kappa.control.schemas import Schemas
 from kappa.control.status import Status, read_status
 from kappa.control.version_list import VersionList, list_versions
 from kappa.control.versions import FirstVersions, LogLayout
-from kappa.errors import InputError
-from kappa.extras import needs_extra
 from kappa.planning.compatibility import Compatibility
 from kappa.planning.diffs import DiffReport
 from kappa.ports import ControlStore, Log, Logs, PlanRecord, QueryResult, ViewStore
 from kappa.ports.log import EVENT_LOG
 from kappa.ports.objects import ObjectStore
-from kappa.ports.registry import SchemaRegistry, WireReader
-
-LOCK_FILE = "run.lock"
+from kappa.ports.registry import SchemaRegistry
 
 
 class App:
@@ -96,60 +84,32 @@ class App:
     @cached_property
     def logs(self) -> Logs:
         """The project's logs."""
-        if self.settings.log.store == "kafka":
-            with needs_extra("kafka"):
-                from kappa.adapters.kafka.opening import open_logs  # noqa: PLC0415 - an optional extra
-            kafka = self.settings.kafka
-            return open_logs(
-                kafka.bootstrap_servers,
-                project=self.settings.project.name,
-                prefix=kafka.topic_prefix,
-                replication_factor=kafka.replication_factor,
-                min_insync_replicas=kafka.min_insync_replicas,
-                retention_days=kafka.retention_days,
-                options=kafka.options,
-                environment=os.environ,
-            )
-        return SqliteLogs(self.settings.state_folder / "logs")
+        return parts.open_logs(self.settings)
 
     @cached_property
     def views(self) -> ViewStore:
         """The rows of all versions."""
-        if self._in_postgres:
-            with needs_extra("postgres"):
-                from kappa.adapters.postgres.opening import open_views  # noqa: PLC0415 - an optional extra
-            options = self.settings.postgres
-            return open_views(
-                options.dsn,
-                query_dsn=options.query_dsn,
-                schema_prefix=options.schema_prefix,
-                statement_timeout_s=options.statement_timeout_s,
-            )
-        return SqliteViews(self.settings.state_folder / "views")
+        return parts.open_views(self.settings)
 
     @cached_property
     def control(self) -> ControlStore:
         """Versions, release, epochs, rejected input."""
-        if self._in_postgres:
-            with needs_extra("postgres"):
-                from kappa.adapters.postgres.opening import open_control  # noqa: PLC0415 - an optional extra
-            options = self.settings.postgres
-            return open_control(
-                options.dsn,
-                project=self.settings.project.name,
-                schema_prefix=options.schema_prefix,
-                statement_timeout_s=options.statement_timeout_s,
-            )
-        return SqliteControl(self.settings.state_folder / "control.db")
-
-    @property
-    def _in_postgres(self) -> bool:
-        return self.settings.storage.store == "postgres"
+        return parts.open_control(self.settings)
 
     @cached_property
+    def registry(self) -> SchemaRegistry:
+        """Where the schemas of event types are registered."""
+        return parts.open_registry(self.settings)
+
+    @cached_property
+    def objects(self) -> ObjectStore:
+        """Where objects are kept."""
+        return parts.open_objects(self.settings)
+
+    @property
     def postgres_roles(self) -> str:
         """The SQL that makes the project's roles in PostgreSQL."""
-        return roles_sql(self.settings.postgres.schema_prefix)
+        return parts.postgres_roles(self.settings)
 
     @cached_property
     def actor(self) -> str:
@@ -180,10 +140,6 @@ class App:
         """View name -> fingerprint of the project's code for it."""
         return fingerprints(self.project, self.settings.root)
 
-    @property
-    def _lock_file(self) -> Path:
-        return self.settings.state_folder / LOCK_FILE
-
     @cached_property
     def events(self) -> Log:
         """The event log."""
@@ -195,23 +151,12 @@ class App:
 
     def mapping(self, name: str) -> InputMapping:
         """Return how input becomes events: an `InputMapping` by its name."""
-        parts = MappingParts(
+        mapping_parts = MappingParts(
             events=lambda: self.project.events,
-            wire_reader=self._wire_reader,
+            wire_reader=lambda messages: parts.wire_reader(self.settings, messages),
             validation=lambda: validation(self.registry, project=self.settings.project.name),
         )
-        return resolve_mapping(name, root=self.settings.root, parts=parts)
-
-    def _wire_reader(self, messages: ModuleType | None) -> WireReader:
-        settings = self.settings.registry
-        if not settings.url:
-            raise InputError(
-                "reading the wire format needs the registry that the ids in it are from",
-                next_step="set registry.url in kappa.toml",
-            )
-        with needs_extra("kafka"):
-            from kappa.adapters.registry.wire import ConfluentWire  # noqa: PLC0415 - an optional extra
-        return ConfluentWire(settings.url, settings.credentials, messages=messages)
+        return resolve_mapping(name, root=self.settings.root, parts=mapping_parts)
 
     def ingest(self, given: Input, mapping: InputMapping, *, standard_input: BinaryIO) -> Iterator[IngestReport]:
         """Append an input's events to the log, going on where the last run stopped; report after each transaction."""
@@ -229,38 +174,14 @@ class App:
         """What a change of an event type must leave possible."""
         return Compatibility(self.settings.registry.compatibility)
 
-    @cached_property
-    def registry(self) -> SchemaRegistry:
-        """Where the schemas of event types are registered."""
-        settings = self.settings.registry
-        if not settings.url:
-            return self._committed_schemas()
-        with needs_extra("kafka"):
-            from kappa.adapters.registry.registry import HttpRegistry  # noqa: PLC0415 - an optional extra
-        return HttpRegistry(settings.url, settings.credentials)
-
-    def _committed_schemas(self) -> SchemaRegistry:
-        return FolderRegistry(self.settings.schemas_folder)
-
     def schemas(self, *, committed: bool = False) -> Schemas:
         """Return the schemas of the project's events, and what was registered for them, or committed."""
-        registry = self._committed_schemas() if committed else self.registry
+        registry = parts.committed_schemas(self.settings) if committed else self.registry
         return Schemas(self.project.events, registry=registry, project=self.settings.project.name)
 
     def export_schemas(self) -> int:
         """Write the registered schemas into the folder that is committed, and return how many there are."""
-        return self.schemas().export(self._committed_schemas())
-
-    @cached_property
-    def objects(self) -> ObjectStore:
-        """Where objects are kept."""
-        settings = self.settings.objects
-        if not settings.url:
-            return FolderObjects(self.settings.state_folder / "objects")
-        with needs_extra("s3"):
-            from kappa.adapters.s3.objects import S3Objects  # noqa: PLC0415 - an optional extra
-        bucket, _, prefix = settings.url.removeprefix("s3://").partition("/")
-        return S3Objects(bucket, prefix, endpoint_url=settings.endpoint_url)
+        return self.schemas().export(parts.committed_schemas(self.settings))
 
     def _event_reader(self) -> EventReader:
         return EventReader(self.settings.log.key)
@@ -269,7 +190,7 @@ class App:
         """Read how the project is doing."""
         with ExitStack() as opened:
             logs = {name: opened.enter_context(self.open_log(name)) for name in self.logs.names()}
-            holder = held_by(self._lock_file)
+            holder = parts.project_holder(self.settings)
             return read_status(
                 self.settings.project.name,
                 logs=logs,
@@ -377,7 +298,7 @@ class App:
     def findings(self) -> Iterator[Finding]:
         """Check the project: its folder, code, log and versions."""
         yield from check_folder(self.settings.state_folder)
-        holder = held_by(self._lock_file)
+        holder = parts.project_holder(self.settings)
         yield Finding("running", Verdict.OK, f"in process {holder.pid}, since {holder.since}" if holder else "no")
         code = finding_of("code", lambda: describe_project(self.project))
         yield code
@@ -435,22 +356,16 @@ class App:
         with self._lock(), closing(self._new_run()) as run:
             yield run
 
-    def _lock(self) -> ProjectLock:
-        return ProjectLock(self._lock_file, since=f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC")
+    def _lock(self) -> AbstractContextManager[object]:
+        return parts.project_lock(self.settings, since=f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC")
 
     def _sound_project(self) -> Project:
         refuse_unsound(self.check())
         return self.project
 
     def _new_run(self, notes: Sequence[str] = ()) -> Run:
-        engine = EmbeddedEngine(
-            # Without -P, Python would look for modules in the folder that a worker is started in.
-            [sys.executable, "-P", "-m", "kappa.worker"],
-            folder=self.settings.state_folder / "workers",
-            environment={**os.environ, WORKER_SETTINGS: encode_settings(self.settings)},
-        )
         return Run(
-            engine=engine,
+            engine=parts.new_engine(self.settings),
             control=self.control,
             store=self.views,
             open_log=self.open_log,

@@ -13,7 +13,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from kappa.adapters.embedded.lock import ProjectLock
+from kappa import parts
 from kappa.app import App
 from kappa.config import load_settings
 from kappa.control.fingerprints import fingerprint_parts
@@ -371,5 +371,5 @@ def test_an_old_report_is_of_a_process_that_is_gone(project: Visits) -> None:
     aged = msgspec.structs.replace(report, at=datetime.now(UTC) - REPORT_AGE_MAX - timedelta(seconds=1))
     project.control.report(aged)
 
-    with ProjectLock(project.app._lock_file, since="now"), project.app.runner() as runner:
+    with parts.project_lock(project.app.settings, since="now"), project.app.runner() as runner:
         assert runner.poll() is None

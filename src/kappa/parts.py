@@ -1,0 +1,145 @@
+"""Open a project's parts from its settings: the only place, with `kappa.worker`, that names an adapter.
+
+A function per part; the settings choose the technology. What an optional extra brings is imported when it is chosen.
+Whoever opens a part closes it: nothing is kept here, and nothing of what a command does is decided here.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from types import ModuleType
+
+from kappa.adapters.embedded.engine import EmbeddedEngine
+from kappa.adapters.embedded.lock import Holder, ProjectLock, held_by
+from kappa.adapters.folder.objects import FolderObjects
+from kappa.adapters.folder.registry import FolderRegistry
+from kappa.adapters.postgres.roles import roles_sql
+from kappa.adapters.sqlite.control import SqliteControl
+from kappa.adapters.sqlite.log import SqliteLogs
+from kappa.adapters.sqlite.views import SqliteViews
+from kappa.config import WORKER_SETTINGS, Settings, encode_settings
+from kappa.errors import InputError
+from kappa.extras import needs_extra
+from kappa.ports import ControlStore, Engine, Logs, ViewStore
+from kappa.ports.objects import ObjectStore
+from kappa.ports.registry import SchemaRegistry, WireReader
+
+
+def open_logs(settings: Settings) -> Logs:
+    """Open the project's logs."""
+    if settings.log.store == "sqlite":
+        return SqliteLogs(settings.state_folder / "logs")
+    with needs_extra("kafka"):
+        from kappa.adapters.kafka import opening  # noqa: PLC0415 - an optional extra
+    kafka = settings.kafka
+    return opening.open_logs(
+        kafka.bootstrap_servers,
+        project=settings.project.name,
+        prefix=kafka.topic_prefix,
+        replication_factor=kafka.replication_factor,
+        min_insync_replicas=kafka.min_insync_replicas,
+        retention_days=kafka.retention_days,
+        options=kafka.options,
+        environment=os.environ,
+    )
+
+
+def open_views(settings: Settings) -> ViewStore:
+    """Open the rows of all versions."""
+    if settings.storage.store == "sqlite":
+        return SqliteViews(settings.state_folder / "views")
+    with needs_extra("postgres"):
+        from kappa.adapters.postgres import opening  # noqa: PLC0415 - an optional extra
+    postgres = settings.postgres
+    return opening.open_views(
+        postgres.dsn,
+        query_dsn=postgres.query_dsn,
+        schema_prefix=postgres.schema_prefix,
+        statement_timeout_s=postgres.statement_timeout_s,
+    )
+
+
+def open_control(settings: Settings) -> ControlStore:
+    """Open the store of versions, release, epochs and rejected input."""
+    if settings.storage.store == "sqlite":
+        return SqliteControl(settings.state_folder / "control.db")
+    with needs_extra("postgres"):
+        from kappa.adapters.postgres import opening  # noqa: PLC0415 - an optional extra
+    postgres = settings.postgres
+    return opening.open_control(
+        postgres.dsn,
+        project=settings.project.name,
+        schema_prefix=postgres.schema_prefix,
+        statement_timeout_s=postgres.statement_timeout_s,
+    )
+
+
+def postgres_roles(settings: Settings) -> str:
+    """Return the SQL that makes the project's roles in PostgreSQL."""
+    return roles_sql(settings.postgres.schema_prefix)
+
+
+def open_registry(settings: Settings) -> SchemaRegistry:
+    """Open where the schemas of event types are registered."""
+    if not settings.registry.url:
+        return committed_schemas(settings)
+    with needs_extra("kafka"):
+        from kappa.adapters.registry.registry import HttpRegistry  # noqa: PLC0415 - an optional extra
+    return HttpRegistry(settings.registry.url, settings.registry.credentials)
+
+
+def committed_schemas(settings: Settings) -> SchemaRegistry:
+    """Open the schemas that are committed with the code."""
+    return FolderRegistry(settings.schemas_folder)
+
+
+def wire_reader(settings: Settings, messages: ModuleType | None) -> WireReader:
+    """Return what reads the wire format; `messages` holds the generated classes of Protobuf.
+
+    Raises:
+        InputError: The settings name no registry.
+    """
+    if not settings.registry.url:
+        raise InputError(
+            "reading the wire format needs the registry that the ids in it are from",
+            next_step="set registry.url in kappa.toml",
+        )
+    with needs_extra("kafka"):
+        from kappa.adapters.registry.wire import ConfluentWire  # noqa: PLC0415 - an optional extra
+    return ConfluentWire(settings.registry.url, settings.registry.credentials, messages=messages)
+
+
+def open_objects(settings: Settings) -> ObjectStore:
+    """Open where objects are kept."""
+    if not settings.objects.url:
+        return FolderObjects(settings.state_folder / "objects")
+    with needs_extra("s3"):
+        from kappa.adapters.s3.objects import S3Objects  # noqa: PLC0415 - an optional extra
+    bucket, _, prefix = settings.objects.url.removeprefix("s3://").partition("/")
+    return S3Objects(bucket, prefix, endpoint_url=settings.objects.endpoint_url)
+
+
+def new_engine(settings: Settings) -> Engine:
+    """Return an engine that runs nothing yet."""
+    return EmbeddedEngine(
+        # Without -P, Python would look for modules in the folder that a worker is started in.
+        [sys.executable, "-P", "-m", "kappa.worker"],
+        folder=settings.state_folder / "workers",
+        environment={**os.environ, WORKER_SETTINGS: encode_settings(settings)},
+    )
+
+
+def project_lock(settings: Settings, *, since: str) -> ProjectLock:
+    """Return what keeps other processes from running the project; `since` says from when, to people."""
+    return ProjectLock(_lock_file(settings), since=since)
+
+
+def project_holder(settings: Settings) -> Holder | None:
+    """Return who runs the project, as far as can be told without taking the lock."""
+    return held_by(_lock_file(settings))
+
+
+def _lock_file(settings: Settings) -> Path:
+    return settings.state_folder / "run.lock"
