@@ -1,4 +1,4 @@
-"""`kappa stack`: start and stop Kafka, PostgreSQL, a schema registry and S3 on this machine."""
+"""`kappa stack`: start and stop Kafka, PostgreSQL, a schema registry, S3 and Flink on this machine."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ from kappa.cli.output import Output, printable
 from kappa.cli.verb import Place, free_verb
 from kappa.config import find_project
 from kappa.errors import ProjectError
-from kappa.stack import PartStatus, Stack
+from kappa.stack import TASK_MANAGERS, PartStatus, Stack
 from kappa.stack.doctor import check_stack
 from kappa.stack.software import install as install_software
+from kappa.stack.tools import pyflink_folder, pyflink_missing
 
 FOLDER_VARIABLE = "KAPPA_STACK_FOLDER"
 _IN_PROJECT = ".kappa-stack"
@@ -34,7 +35,7 @@ _folder = click.option(
 
 @click.group()
 def stack() -> None:
-    """Start and stop Kafka, PostgreSQL, a schema registry and S3 on this machine, without containers.
+    """Start and stop Kafka, PostgreSQL, a schema registry, S3 and Flink on this machine, without containers.
 
     A stack is a folder: its processes run on when the terminal is closed, and keep their data and ports from one start
     to the next. It is for development and tests, not for production: it has one machine and one disk to lose. What it
@@ -44,8 +45,14 @@ def stack() -> None:
 
 @free_verb
 @click.option("--small", is_flag=True, help="One broker instead of three; for a new stack only.")
+@click.option(
+    "--taskmanagers",
+    type=click.IntRange(0, 100),
+    help="So many of Flink's, each for one subtask; 0: no Flink. Default: as it is; in a new stack 2 if the extra"
+    " `flink` is installed.",
+)
 @_folder
-def up(place: Place, out: Output, *, small: bool, folder: Path | None) -> None:
+def up(place: Place, out: Output, *, small: bool, taskmanagers: int | None, folder: Path | None) -> None:
     """Start what does not run, and wait until every part answers at its own port.
 
     Run it again at any time: what runs is left alone, what died is started again. The first time, software is fetched
@@ -53,9 +60,14 @@ def up(place: Place, out: Output, *, small: bool, folder: Path | None) -> None:
 
     Examples:
       kappa stack up
-      kappa stack up --small
+      kappa stack up --small --taskmanagers 0
     """
-    stack = _open(place, folder, out, small=small or None)
+    stack = _open(place, folder, out, small=small or None, task_managers=taskmanagers)
+    if taskmanagers is None and stack.is_new:
+        if pyflink_folder() is None:
+            out.note(f"without Flink: {pyflink_missing().message}")
+        else:
+            stack = _open(place, folder, out, small=small or None, task_managers=TASK_MANAGERS)
     _show_parts(out, stack.up())
     out.note(f'to use it from here: eval "$(kappa stack env{_folder_option(folder)})"')
 
@@ -131,8 +143,10 @@ def doctor(place: Place, out: Output, *, folder: Path | None) -> None:
 def env(place: Place, out: Output, *, folder: Path | None) -> None:
     """Print the variables that point clients at this stack, for a shell.
 
-    They are those that clients read by themselves: psql and other programs for PostgreSQL, the AWS tools, and whatever
-    asks for KAFKA_BOOTSTRAP_SERVERS or SCHEMA_REGISTRY_URL. Passwords and keys stay in files, which the variables name.
+    They are kappa's own settings, so that every command of a project works on the stack, and those that clients read by
+    themselves: psql and other programs for PostgreSQL, the AWS tools, `flink`, and whatever asks for
+    KAFKA_BOOTSTRAP_SERVERS or SCHEMA_REGISTRY_URL. Passwords and keys stay in files, which the variables name. Which
+    engine a project has is for its kappa.toml to say.
 
     Example:
       eval "$(kappa stack env)"
@@ -154,15 +168,21 @@ def install(place: Place, out: Output) -> None:
       kappa stack install
     """
     del place
-    software = install_software(os.environ, say=out.note)
+    software = install_software(os.environ, say=out.note, with_flink=pyflink_folder() is not None)
+    installed = {"kafka": software.kafka, "registry": software.registry, "gateway": software.gateway}
+    if software.flink is not None:
+        installed["flink_bridge"] = software.flink.bridge
     out.show(
-        {"kafka": str(software.kafka), "registry": str(software.registry), "gateway": str(software.gateway)},
-        lambda: out.line(f"installed  {software.kafka.parent}, {software.gateway.parent}"),
+        {name: str(path) for name, path in installed.items()},
+        lambda: out.line(f"installed  {', '.join(sorted({str(path.parent) for path in installed.values()}))}"),
     )
 
 
-def _open(place: Place, folder: Path | None, out: Output, *, small: bool | None = None) -> Stack:
-    return Stack(folder if folder is not None else _default_folder(place), small=small, say=out.note)
+def _open(
+    place: Place, folder: Path | None, out: Output, *, small: bool | None = None, task_managers: int | None = None
+) -> Stack:
+    chosen = folder if folder is not None else _default_folder(place)
+    return Stack(chosen, small=small, task_managers=task_managers, say=out.note)
 
 
 def _default_folder(place: Place) -> Path:
@@ -180,7 +200,7 @@ def _folder_option(folder: Path | None) -> str:
 def _show_parts(out: Output, parts: Sequence[PartStatus]) -> None:
     def text() -> None:
         for part in parts:
-            out.line(f"{part.name:10} {part.state:15} {part.address}", style=_STYLES[part.state])
+            out.line(f"{part.name:14} {part.state:15} {part.address}", style=_STYLES[part.state])
 
     out.show(parts, text)
 

@@ -11,7 +11,17 @@ from kappa.stack.inventory import read_inventory
 from kappa.stack.ports import ChosenPorts, is_free
 from kappa.stack.processes import lives
 from kappa.stack.software import cache_folder, gateway_folder, jars_folder
-from kappa.stack.tools import GO, MAVEN, Tool, check_entrance, postgres_folder, postgres_user, require_java
+from kappa.stack.tools import (
+    GO,
+    MAVEN,
+    Tool,
+    check_entrance,
+    postgres_folder,
+    postgres_user,
+    pyflink_folder,
+    pyflink_missing,
+    require_java,
+)
 
 # Software takes 0.2 GB in the cache and what Maven and Go keep beside it 1 GB; logs of Kafka take the rest.
 _FREE_BYTES_MIN = 3 * 1024**3
@@ -25,6 +35,7 @@ def check_stack(folder: Path, environment: Mapping[str, str]) -> Iterator[Findin
     yield _installer("Go", GO, gateway_folder(cache), environment)
     yield finding_of("PostgreSQL", lambda: str(postgres_folder(environment)))
     yield finding_of("PostgreSQL's user", lambda: _postgres_user(folder))
+    yield _flink()
     yield finding_of("ports", lambda: _ports(folder))
     yield _disk("disk", folder)
     yield _disk("cache", cache)
@@ -35,6 +46,13 @@ def _installer(check: str, tool: Tool, made: Path, environment: Mapping[str, str
     if made.exists():
         return Finding(check, Verdict.OK, f"not needed any more: its work is in {made}")
     return finding_of(check, lambda: str(tool.find(environment)))
+
+
+def _flink() -> Finding:
+    if home := pyflink_folder():
+        return Finding("Flink", Verdict.OK, str(home))
+    missing = pyflink_missing()
+    return Finding("Flink", Verdict.WARN, missing.message, missing.next_step)
 
 
 def _postgres_user(folder: Path) -> str:

@@ -15,7 +15,7 @@ from pathlib import Path
 import msgspec
 
 from kappa.errors import InputError
-from kappa.stack import postgres, s3
+from kappa.stack import flink, postgres, s3
 from kappa.stack.part import Secrets
 from kappa.stack.processes import Process, write_private
 
@@ -29,6 +29,7 @@ class Inventory(msgspec.Struct, kw_only=True):
 
     Attributes:
         cluster_id: Kafka's id of the cluster.
+        task_managers: So many of Flink's; none means that the stack has no Flink.
         ports: Port name -> port.
         addresses: Part -> what clients are given.
         processes: Part -> the process that was started last; it may have ended.
@@ -36,6 +37,7 @@ class Inventory(msgspec.Struct, kw_only=True):
 
     brokers: int
     cluster_id: str
+    task_managers: int = 0
     ports: dict[str, int] = {}
     addresses: dict[str, str] = {}
     processes: dict[str, Process] = {}
@@ -91,18 +93,52 @@ def keep_secrets(folder: Path) -> Secrets:
     return msgspec.json.decode(file.read_bytes(), type=Secrets)
 
 
-def client_environment(folder: Path, inventory: Inventory) -> Mapping[str, str]:
-    """Return the variables that point Kafka's, PostgreSQL's, the registry's and S3's clients at a stack."""
+def postgres_conninfo(folder: Path, inventory: Inventory) -> str:
+    """Return what libpq connects with, as superuser to the database `kappa`; the password stays in a file."""
     host, _, port = inventory.addresses[postgres.NAME].partition(":")
+    parameters = {
+        "host": host,
+        "port": port,
+        "user": postgres.SUPERUSER,
+        "dbname": postgres.DATABASE,
+        "passfile": os.fspath(folder / _PASSWORDS),
+    }
+    quoted = {name: value.replace("\\", r"\\").replace("'", r"\'") for name, value in parameters.items()}
+    return " ".join(f"{name}='{value}'" for name, value in quoted.items())
+
+
+def client_environment(folder: Path, inventory: Inventory) -> Mapping[str, str]:
+    """Return the variables that point clients at a stack: those of its parts, and kappa as the settings of a project.
+
+    Which engine a project has is its own choice.
+    """
+    addresses = inventory.addresses
+    host, _, port = addresses[postgres.NAME].partition(":")
+    kappa = {
+        "KAPPA_LOG_STORE": "kafka",
+        "KAPPA_KAFKA_BOOTSTRAP_SERVERS": addresses["kafka"],
+        "KAPPA_KAFKA_REPLICATION_FACTOR": str(inventory.brokers),
+        "KAPPA_KAFKA_MIN_INSYNC_REPLICAS": str(min(2, inventory.brokers)),
+        "KAPPA_STORAGE_STORE": "postgres",
+        # All of it, for processes of Flink do not inherit what libpq reads by itself.
+        "KAPPA_POSTGRES_DSN": postgres_conninfo(folder, inventory),
+        "KAPPA_REGISTRY_URL": addresses["registry"],
+        "KAPPA_OBJECTS_URL": f"s3://{s3.BUNDLES}",
+        "KAPPA_OBJECTS_ENDPOINT_URL": addresses[s3.NAME],
+    }
+    if inventory.task_managers:
+        kappa["KAPPA_FLINK_REST_URL"] = addresses[flink.NAME]
+        kappa |= flink.client_environment(folder)
     return {
-        "KAFKA_BOOTSTRAP_SERVERS": inventory.addresses["kafka"],
+        **kappa,
+        "KAFKA_BOOTSTRAP_SERVERS": addresses["kafka"],
         "PGHOST": host,
         "PGPORT": port,
         "PGUSER": postgres.SUPERUSER,
         "PGDATABASE": postgres.DATABASE,
         "PGPASSFILE": os.fspath(folder / _PASSWORDS),
-        "SCHEMA_REGISTRY_URL": inventory.addresses["registry"],
-        "AWS_ENDPOINT_URL_S3": inventory.addresses[s3.NAME],
+        "SCHEMA_REGISTRY_URL": addresses["registry"],
+        "AWS_ENDPOINT_URL_S3": addresses[s3.NAME],
         "AWS_DEFAULT_REGION": s3.REGION,
         "AWS_SHARED_CREDENTIALS_FILE": os.fspath(folder / _S3_CREDENTIALS),
     }

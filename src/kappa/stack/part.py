@@ -64,6 +64,29 @@ class Secrets(msgspec.Struct, frozen=True):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FlinkSoftware:
+    """Where Flink is, and what jobs need there.
+
+    Attributes:
+        home: PyFlink's package, which holds a whole distribution.
+        python: The interpreter that jobs run in.
+        modules: Folders from which jobs import PyFlink and kappa.
+        modules_hash: What tells whether kappa is the one that a process has imported.
+        connectors: A folder of jars: connectors and drivers.
+        bridge: A folder with the jar of kappa's own operators.
+        plugins: A folder of plug-ins: S3.
+    """
+
+    home: Path
+    python: Path
+    modules: tuple[Path, ...]
+    modules_hash: str
+    connectors: Path
+    bridge: Path
+    plugins: Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Software:
     """Where the programs are that a stack runs; whether they are there yet is for `software` to say."""
 
@@ -71,6 +94,7 @@ class Software:
     registry: Path  # the unpacked distribution
     gateway: Path  # an executable
     postgres: Path  # the folder of initdb and postgres
+    flink: FlinkSoftware | None  # None: this Python has no PyFlink
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,7 +6,8 @@ from kappa.stack.asking import ask_http
 from kappa.stack.part import HOST, Part, Site
 
 NAME = "s3"
-BUCKETS = ("kappa-checkpoints", "kappa-bundles")
+CHECKPOINTS, BUNDLES = "kappa-checkpoints", "kappa-bundles"
+BUCKETS = (CHECKPOINTS, BUNDLES)
 REGION = "us-east-1"  # what the gateway says it is in, and what clients assume
 
 _SCRIPT = f"""\

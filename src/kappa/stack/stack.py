@@ -1,4 +1,5 @@
-"""A whole stack on one machine: Kafka, PostgreSQL, the schema registry and the S3 gateway, without containers.
+"""A whole stack on one machine: Kafka, PostgreSQL, the schema registry, the S3 gateway and, on request, Flink, without
+containers.
 
 A `Stack` is a folder; the object holds nothing of its own, so any number of them, in any number of processes, may look
 at one folder. Only processes that were started from there are ever stopped. For development and tests: it has one disk
@@ -18,11 +19,14 @@ from typing import Self
 import msgspec
 
 from kappa.errors import InputError
+from kappa.stack.flink import CLUSTER, flink
+from kappa.stack.flink import NAME as JOB_MANAGER
 from kappa.stack.inventory import (
     Inventory,
     client_environment,
     keep_secrets,
     new_inventory,
+    postgres_conninfo,
     read_inventory,
     write_inventory,
 )
@@ -36,9 +40,11 @@ from kappa.stack.processes import Process, kill, lives, send, start, stop
 from kappa.stack.registry import registry
 from kappa.stack.s3 import s3
 from kappa.stack.software import Say, install, locate
-from kappa.stack.tools import check_entrance, postgres_user, require_java
+from kappa.stack.tools import check_entrance, postgres_user, pyflink_missing, require_java
 
-BROKERS, BROKERS_SMALL = 3, 1
+BROKERS, BROKERS_SMALL, TASK_MANAGERS = 3, 1, 2
+# What an address stands for that is no process of its own.
+_CLUSTERS = ("kafka", CLUSTER)
 # A port may be taken between choosing and using it, and the children of a killed server may need a moment to end.
 _ATTEMPTS_MAX, _RETRY_DELAY_S = 3, 1.0
 # What parts get of the environment; the rest could hold settings for somebody else's Kafka or PostgreSQL.
@@ -67,6 +73,7 @@ class Stack:
         folder: Path,
         *,
         small: bool | None = None,
+        task_managers: int | None = None,
         environment: Mapping[str, str] | None = None,
         say: Say = lambda _: None,
     ) -> None:
@@ -75,11 +82,13 @@ class Stack:
         Args:
             folder: Where the stack is, or will be.
             small: One broker instead of three. None: as it is, and three if it is new.
+            task_managers: How many Flink gets; 0: no Flink. None: as it is, and no Flink if it is new.
             environment: PATH and the places of caches; by default this process's.
             say: Is told what is being done.
         """
         self.folder = folder.expanduser().resolve()
         self._small = small
+        self._task_managers = task_managers
         self._environment = os.environ if environment is None else environment
         self._say = say
 
@@ -99,14 +108,15 @@ class Stack:
         """Bring every part up that is not, installing first what is missing in the cache.
 
         Raises:
-            ToolMissing: A program is not on this machine.
+            ToolMissing: A program is not on this machine, or PyFlink not in this Python.
             InstallFailed: Software could not be fetched or built.
             InputError: The folder cannot be used, or holds a stack of the other size.
             PartFailed: A part did not get ready; the others stay up.
         """
         self._check_machine()
         with self._changing():
-            self._bring_up(install(self._environment, say=self._say), only=None)
+            with_flink = bool(self._open_inventory().task_managers)
+            self._bring_up(install(self._environment, say=self._say, with_flink=with_flink), only=None)
         return self.status()
 
     def start(self, part: str) -> None:
@@ -149,14 +159,19 @@ class Stack:
             send(process, signal)
 
     def address(self, part: str) -> str:
-        """Return what clients are given: `host:port` or a URL. `kafka` stands for all brokers."""
+        """Return what clients are given: `host:port` or a URL. `kafka` means all brokers, `flink` its REST API."""
         self._check_part(part)
         return self.inventory().addresses[part]
 
     @property
+    def is_new(self) -> bool:
+        """Whether it was never up."""
+        return read_inventory(self.folder) is None
+
+    @property
     def parts(self) -> tuple[str, ...]:
         """The names of all parts."""
-        return tuple(name for name in self.inventory().addresses if name != "kafka")
+        return tuple(name for name in self.inventory().addresses if name not in _CLUSTERS)
 
     @property
     def secrets(self) -> Secrets:
@@ -167,11 +182,7 @@ class Stack:
     @property
     def postgres_conninfo(self) -> str:
         """What libpq connects with, as superuser to the database `kappa`; the password stays in a file."""
-        environment = self.client_environment()
-        parameters = ("host", "port", "user", "dbname", "passfile")
-        variables = ("PGHOST", "PGPORT", "PGUSER", "PGDATABASE", "PGPASSFILE")
-        quoted = (environment[each].replace("\\", r"\\").replace("'", r"\'") for each in variables)
-        return " ".join(f"{name}='{value}'" for name, value in zip(parameters, quoted, strict=True))
+        return postgres_conninfo(self.folder, self.inventory())
 
     def client_environment(self) -> Mapping[str, str]:
         """Return the variables that point clients at this stack; secrets are in files that they name."""
@@ -218,6 +229,8 @@ class Stack:
                 where=str(self.folder),
                 next_step="choose another folder: kappa stack up --folder DIR",
             )
+        if self._task_managers is not None:
+            inventory.task_managers = self._task_managers
         return inventory
 
     def _describe(self, inventory: Inventory, software: Software) -> tuple[Part, ...]:
@@ -231,9 +244,13 @@ class Stack:
             software=software,
             postgres_user=postgres_user(),
         )
-        parts = (*brokers(site, count=inventory.brokers), postgres(site), s3(site), registry(site))
+        parts = [*brokers(site, count=inventory.brokers), postgres(site), s3(site), registry(site)]
+        if inventory.task_managers:
+            if software.flink is None:
+                raise pyflink_missing()
+            parts += flink(site, software.flink, task_managers=inventory.task_managers)
         inventory.ports = dict(ports)
-        return parts
+        return tuple(parts)
 
     def _bring_up(self, software: Software, *, only: str | None) -> None:
         """Bring all parts up, or one and those that live; again, with other ports if need be, when one ends early."""
@@ -262,10 +279,14 @@ class Stack:
             for name in taken:
                 self._say(f"{part.name}: somebody else listens on port {inventory.ports.pop(name)}; another is chosen")
         parts = self._describe(inventory, software)
-        running = [(part, inventory.processes[part.name]) for part in parts if _alive(part, inventory)]
-        stop([process for part, process in running if process.fingerprint != part.fingerprint])
-        bootstrap = ",".join(part.address for part in parts if part.name in broker_names(inventory.brokers))
-        inventory.addresses = {"kafka": bootstrap, **{part.name: part.address for part in parts}}
+        wanted = {part.name: part.fingerprint for part in parts}
+        stop([each for name, each in inventory.processes.items() if wanted.get(name) != each.fingerprint])
+        inventory.processes = {name: each for name, each in inventory.processes.items() if name in wanted}
+        addresses = {part.name: part.address for part in parts}
+        bootstrap = ",".join(addresses[name] for name in broker_names(inventory.brokers))
+        inventory.addresses = {"kafka": bootstrap, **addresses}
+        if inventory.task_managers:
+            inventory.addresses[CLUSTER] = addresses[JOB_MANAGER]
         write_inventory(self.folder, inventory)
         return parts
 

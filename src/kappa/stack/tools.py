@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import pwd
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,10 +52,26 @@ class Tool:
         raise self.missing()
 
 
-JAVA = Tool("java", "Kafka and the schema registry run on it", "openjdk-17-jre-headless")
-MAVEN = Tool("mvn", "it fetches Kafka and the schema registry", "maven")
+JAVA = Tool("java", "Kafka, the schema registry and Flink run on it", "openjdk-17-jre-headless")
+MAVEN = Tool("mvn", "it fetches Kafka and the schema registry, and builds what Flink runs", "maven")
 GO = Tool("go", "it builds the S3 gateway", "golang-go")
 POSTGRES = Tool("postgres", "views, control store and schemas are kept in it", "postgresql")
+
+
+def pyflink_folder() -> Path | None:
+    """Return the package of PyFlink, which holds a whole distribution of Flink, or None if this Python has none."""
+    found = importlib.util.find_spec("pyflink")
+    return None if found is None or found.origin is None else Path(found.origin).parent
+
+
+def pyflink_missing() -> ToolMissing:
+    """Return the error that says that this Python has no PyFlink."""
+    return ToolMissing(
+        tool="PyFlink",
+        purpose="it brings Flink",
+        found=f"is not installed for {sys.executable}",
+        next_step="pip install 'kappa-pipeline[flink]', or do without: kappa stack up --taskmanagers 0",
+    )
 
 
 def require_java(environment: Mapping[str, str]) -> str:

@@ -1,4 +1,5 @@
 """Stacks for tests, as a pytest plugin: `small_stack` has one broker, `three_broker_stack` three; each is up once.
+`flink_stack` is the small one, after it got Flink.
 
 A stack is gone when the tests are over, however they end: a process that does nothing else waits for that. Whoever runs
 tests often can keep them up instead: KAPPA_TEST_STACKS names the folder to keep them in.
@@ -16,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from kappa.stack import Stack
+from kappa.stack import TASK_MANAGERS, Stack
 
 KEPT_VARIABLE = "KAPPA_TEST_STACKS"
 
@@ -43,6 +44,14 @@ def three_broker_stack() -> Iterator[Stack]:
     """A stack with three brokers, for what one cannot show. Shared like the small one."""
     with _shared_stack(small=False) as stack:
         yield stack
+
+
+@pytest.fixture(scope="session")
+def flink_stack(small_stack: Stack) -> Stack:
+    """The stack with one broker, with Flink and two TaskManagers from now on: `address("flink")` is its REST API."""
+    stack = Stack(small_stack.folder, task_managers=TASK_MANAGERS)
+    stack.up()
+    return stack
 
 
 @contextmanager
