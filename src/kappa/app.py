@@ -69,7 +69,7 @@ from kappa.control.version_list import VersionList, list_versions
 from kappa.control.versions import FirstVersions, LogLayout
 from kappa.planning.compatibility import Compatibility
 from kappa.planning.diffs import DiffReport
-from kappa.ports import ControlStore, Log, Logs, PlanRecord, QueryResult, ViewStore
+from kappa.ports import ControlStore, Engine, Log, Logs, PlanRecord, QueryResult, ViewStore
 from kappa.ports.log import EVENT_LOG
 from kappa.ports.objects import ObjectStore
 from kappa.ports.registry import SchemaRegistry
@@ -365,13 +365,20 @@ class App:
 
     def _new_run(self, notes: Sequence[str] = ()) -> Run:
         return Run(
-            engine=parts.new_engine(self.settings),
+            engine=self._new_engine(),
             control=self.control,
             store=self.views,
             open_log=self.open_log,
             live_lag_max=self.settings.engine.live_lag_max,
             notes=notes,
             housekeeping=lambda: self.janitor.run(datetime.now(UTC)),
+        )
+
+    def _new_engine(self) -> Engine:
+        if self.settings.engine.kind == "embedded":
+            return parts.embedded_engine(self.settings)
+        return parts.flink_engine(
+            self.settings, logs=self.logs, store=self.views, control=self.control, objects=self.objects
         )
 
     def close(self) -> None:

@@ -57,10 +57,20 @@ class KafkaSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class EngineSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How versions are folded."""
 
+    kind: Literal["embedded", "flink"] = "embedded"
     workers: Annotated[int, Meta(ge=1, le=64)] = 1
     commit_interval_s: Annotated[float, Meta(gt=0, le=60)] = 1.0
     cache_rows: Annotated[int, Meta(ge=1)] = 400_000
     live_lag_max: Annotated[int, Meta(ge=1)] = 50_000
+
+
+class FlinkSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The Flink cluster that folds versions, if `engine.kind` says so."""
+
+    rest_url: Annotated[str, Meta(pattern="^https?://[^/]+$")] = "http://127.0.0.1:8081"
+    parallelism: Annotated[int, Meta(ge=0, le=1024)] = 0
+    checkpoint_interval_s: Annotated[float, Meta(gt=0, le=3_600)] = 10.0
+    state_url: Annotated[str, Meta(pattern="^([a-z][a-z0-9]*://.+)?$")] = ""
 
 
 class StorageSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -117,6 +127,7 @@ class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     kafka: KafkaSettings = KafkaSettings()
     registry: RegistrySettings = RegistrySettings()
     objects: ObjectsSettings = ObjectsSettings()
+    flink: FlinkSettings = FlinkSettings()
 
 
 class Settings(msgspec.Struct, frozen=True):
@@ -136,6 +147,7 @@ class Settings(msgspec.Struct, frozen=True):
     kafka: KafkaSettings
     registry: RegistrySettings
     objects: ObjectsSettings
+    flink: FlinkSettings
 
     @property
     def file(self) -> Path:
@@ -163,6 +175,7 @@ SECTIONS: Mapping[str, type[msgspec.Struct]] = {
     "kafka": KafkaSettings,
     "registry": RegistrySettings,
     "objects": ObjectsSettings,
+    "flink": FlinkSettings,
 }
 
 
@@ -315,6 +328,13 @@ def _check_together(parsed: _File, file: Path) -> None:
             f"{kafka.replication_factor}: nothing could ever be acknowledged",
             where=str(file),
             next_step="set kafka.min_insync_replicas to one less than kafka.replication_factor",
+        )
+    if parsed.engine.kind == "flink" and (parsed.log.store, parsed.storage.store) != ("kafka", "postgres"):
+        raise ProjectError(
+            f"engine.kind is flink, but log.store is {parsed.log.store} and storage.store is {parsed.storage.store}: "
+            "a cluster reads Kafka and writes PostgreSQL",
+            where=str(file),
+            next_step="set log.store to kafka and storage.store to postgres, or engine.kind to embedded",
         )
     if parsed.log.key in {"type", "timestamp"}:
         raise ProjectError(

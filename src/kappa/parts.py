@@ -8,11 +8,17 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 from types import ModuleType
 
 from kappa.adapters.embedded.engine import EmbeddedEngine
 from kappa.adapters.embedded.lock import Holder, ProjectLock, held_by
+from kappa.adapters.flink.engine import FlinkEngine
+from kappa.adapters.flink.job import Cluster
+from kappa.adapters.flink.rest import FlinkRest
+from kappa.adapters.flink.savepoints import SavepointNotes
+from kappa.adapters.flink.submit import FlinkClient
 from kappa.adapters.folder.objects import FolderObjects
 from kappa.adapters.folder.registry import FolderRegistry
 from kappa.adapters.postgres.roles import roles_sql
@@ -20,9 +26,10 @@ from kappa.adapters.sqlite.control import SqliteControl
 from kappa.adapters.sqlite.log import SqliteLogs
 from kappa.adapters.sqlite.views import SqliteViews
 from kappa.config import WORKER_SETTINGS, Settings, encode_settings
+from kappa.control.positions import lag_of, position_of
 from kappa.errors import InputError
 from kappa.extras import needs_extra
-from kappa.ports import ControlStore, Engine, Logs, ViewStore
+from kappa.ports import ControlStore, Engine, Logs, Version, ViewStore
 from kappa.ports.objects import ObjectStore
 from kappa.ports.registry import SchemaRegistry, WireReader
 
@@ -121,14 +128,63 @@ def open_objects(settings: Settings) -> ObjectStore:
     return S3Objects(bucket, prefix, endpoint_url=settings.objects.endpoint_url)
 
 
-def new_engine(settings: Settings) -> Engine:
-    """Return an engine that runs nothing yet."""
+def embedded_engine(settings: Settings, *, folding: bool = True) -> Engine:
+    """Return an engine of processes on this machine, which runs nothing yet; `folding` is as in `EmbeddedEngine`."""
     return EmbeddedEngine(
         # Without -P, Python would look for modules in the folder that a worker is started in.
         [sys.executable, "-P", "-m", "kappa.worker"],
         folder=settings.state_folder / "workers",
-        environment={**os.environ, WORKER_SETTINGS: encode_settings(settings)},
+        environment=_worker_environment(settings),
+        folding=folding,
     )
+
+
+def flink_engine(
+    settings: Settings,
+    *,
+    logs: Logs,
+    store: ViewStore,
+    control: ControlStore,
+    objects: ObjectStore,
+) -> Engine:
+    """Return an engine of jobs in a Flink cluster, which has asked nothing yet.
+
+    Args:
+        settings: Of the project.
+        logs: Its logs.
+        store: Its rows.
+        control: Its versions.
+        objects: Where savepoints are noted.
+    """
+
+    def lag(version: Version) -> int:
+        position = position_of(version.table, store)
+        with ExitStack() as opened:
+            partitions = settings.log.partitions
+            existing = {
+                name: opened.enter_context(logs.open(name, partition_count=partitions)) for name in logs.names()
+            }
+            return lag_of(version.table, position, existing)
+
+    flink = settings.flink
+    client = FlinkClient(
+        flink.rest_url,
+        job_file=Path(__file__).with_name("flink_job.py"),
+        folder=settings.state_folder / "workers",
+        environment=_worker_environment(settings),
+    )
+    return FlinkEngine(
+        Cluster(FlinkRest(flink.rest_url), client, SavepointNotes(objects), flink.state_url, lag),
+        project=settings.project.name,
+        parallelism=flink.parallelism,
+        store=store,
+        control=control,
+        repartitioning=embedded_engine(settings, folding=False),
+    )
+
+
+def _worker_environment(settings: Settings) -> dict[str, str]:
+    return {**os.environ, WORKER_SETTINGS: encode_settings(settings)}
 
 
 def project_lock(settings: Settings, *, since: str) -> ProjectLock:

@@ -44,6 +44,7 @@ class EmbeddedEngine:
         *,
         folder: Path,
         environment: Mapping[str, str],
+        folding: bool = True,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Prepare to run workers.
@@ -52,9 +53,10 @@ class EmbeddedEngine:
             command: Starts a worker, given more arguments: `fold VIEW VERSION GROUP` or `repartition LOG`.
             folder: Where workers' standard errors go, a file each.
             environment: The workers' environment.
+            folding: Whether to fold. If another engine does, this one only writes the repartitioned logs it reads.
             clock: For backoff, in seconds.
         """
-        self._command, self._folder, self._clock = tuple(command), folder, clock
+        self._command, self._folder, self._folding, self._clock = tuple(command), folder, folding, clock
         # Views must not depend on these; fixing them makes one that does go wrong the same way everywhere.
         self._environment = {**environment, "PYTHONHASHSEED": "0", "TZ": "UTC", PARENT_PID: str(os.getpid())}
         self._versions: dict[str, Version] = {}
@@ -67,19 +69,19 @@ class EmbeddedEngine:
         """Start folding a version from its committed progress. Idempotent."""
         table = version.table
         self._versions[table.name] = version
-        for group, name in enumerate(_worker_names(version)):
+        for group, name in enumerate(self._worker_names(version)):
             label = f"{table.view} v{table.version} group {group}"
             self._add(name, label, table.name, "fold", table.view, str(table.version), str(group))
 
     def stop(self, version: Version) -> None:
         """Stop folding a version, committed up to where it stopped. Idempotent."""
         self._versions.pop(version.table.name, None)
-        self._stop(_worker_names(version))
+        self._stop(self._worker_names(version))
         self._tend_repartitioners()
 
     def throttle(self, version: Version, share: float) -> None:
         """Let a version's workers work only this share of the time, from now on."""
-        for name in _worker_names(version):
+        for name in self._worker_names(version):
             self._workers[name].throttle(share)
 
     def poll(self) -> Sequence[WorkerHealth]:
@@ -118,6 +120,10 @@ class EmbeddedEngine:
                 clock=self._clock,
             )
 
+    def _worker_names(self, version: Version) -> list[str]:
+        groups = range(version.table.group_count) if self._folding else ()
+        return [f"{version.table.name}.g{group}" for group in groups]
+
     def _stop(self, names: Sequence[str]) -> None:
         """Ask all at once, then wait for each: together they take as long as the slowest."""
         workers = [self._workers.pop(name) for name in names if name in self._workers]
@@ -126,10 +132,6 @@ class EmbeddedEngine:
         deadline = self._clock() + STOP_TIMEOUT_S
         for worker in workers:
             worker.wait_or_kill(max(0.0, deadline - self._clock()))
-
-
-def _worker_names(version: Version) -> list[str]:
-    return [f"{version.table.name}.g{group}" for group in range(version.table.group_count)]
 
 
 class _Worker:

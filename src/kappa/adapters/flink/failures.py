@@ -1,0 +1,46 @@
+"""Read why a job failed out of what Flink and its client print: stack traces of Java around tracebacks of Python. Pure.
+
+People are told the innermost cause in its own words. A failure is final if a restart would not help: somebody said so
+with `FINAL:` in Python, or by Flink's `SuppressRestartsException`, as the sink does when it is fenced.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+_FINAL = re.compile(r"^(?:[\w.<>' ]+: )?FINAL: (.+)$", re.MULTILINE)
+_NO_RESTART = "SuppressRestartsException"
+# A line that names an exception: Java's with a package, Python's alone, or pemja's `<class 'ValueError'>`.
+_NAMED = re.compile(r"^(?:Caused by: )?(?:[\w$]+\.)*[\w$]+(?:Exception|Error|Failure|Unavailable|Lost|NotFound): (.+)$")
+_PEMJA = re.compile(r"^<class '[\w.]+'>: ")
+_SHOWN_CHARACTERS_MAX = 500
+
+
+class Failure(NamedTuple):
+    """Why something failed, for people, and whether a restart would not help."""
+
+    reason: str
+    final: bool
+
+
+def failure_of(printed: str) -> Failure:
+    r"""Return the failure that a stack trace, or a program's output, tells of.
+
+    >>> failure_of("java.lang.RuntimeException: outer\n\tat a.B.c(B.java:1)\nCaused by: java.io.IOException: disk full")
+    Failure(reason='disk full', final=False)
+    >>> failure_of("Traceback\n  File 'x'\nValueError: FINAL: bundle 12 is damaged\n\n\tat org.apache.X")
+    Failure(reason='bundle 12 is damaged', final=True)
+    >>> failure_of("")
+    Failure(reason='no reason was given', final=False)
+    """
+    if said := _FINAL.search(printed):
+        return Failure(_shortened(said[1]), final=True)
+    lines = [line.strip() for line in printed.splitlines() if line.strip() and not line.startswith(("\t", " "))]
+    named = [match[1] for line in lines if (match := _NAMED.match(line))]
+    reason = next(reversed(named or lines), "no reason was given")
+    return Failure(_shortened(_PEMJA.sub("", reason)), final=_NO_RESTART in printed)
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= _SHOWN_CHARACTERS_MAX else f"{text[:_SHOWN_CHARACTERS_MAX]} ..."

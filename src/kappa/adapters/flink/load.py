@@ -1,0 +1,62 @@
+"""Measure where a job's time goes, from the metrics that Flink keeps. What follows from it is decided in `planning`."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+
+from kappa.adapters.flink.rest import Checkpoint, FlinkRest
+from kappa.ports.engine import CheckpointLoad, JobLoad, OperatorLoad
+
+# A request per task and two more; Flink itself collects metrics every few seconds.
+_INTERVAL_S = 5.0
+_BUSY, _IDLE, _BACKPRESSURED = "busyTimeMsPerSecond", "idleTimeMsPerSecond", "backPressuredTimeMsPerSecond"
+
+
+class LoadMeter:
+    """Measures one version's job every few seconds.
+
+    Attributes:
+        load: What was measured last, or None.
+    """
+
+    def __init__(self, rest: FlinkRest) -> None:
+        """Prepare to measure; nothing is asked yet."""
+        self.load: JobLoad | None = None
+        self._rest = rest
+        self._measured_at = float("-inf")
+        self._checkpoint: CheckpointLoad | None = None
+
+    def measure(self, job_id: str) -> None:
+        """Measure, unless that was done just now.
+
+        Raises:
+            StoreUnavailable: The cluster does not answer.
+        """
+        if time.monotonic() - self._measured_at < _INTERVAL_S:
+            return
+        self._measured_at = time.monotonic()
+        operators = []
+        for vertex in self._rest.vertices(job_id):
+            found = self._rest.vertex_metrics(job_id, vertex.id, [_BUSY, _IDLE, _BACKPRESSURED])
+            times = [found.get(name, 0.0) for name in (_BUSY, _IDLE, _BACKPRESSURED)]
+            operators.append(OperatorLoad(vertex.name, vertex.parallelism, *times))
+        if (checkpoint := self._rest.last_checkpoint(job_id)) is not None:
+            self._checkpoint = self._weighed(checkpoint, self._rest.checkpoint_interval_s(job_id))
+        self.load = JobLoad(operators, self._checkpoint)
+
+    def _weighed(self, checkpoint: Checkpoint, interval_s: float) -> CheckpointLoad:
+        ended_at = datetime.fromtimestamp(checkpoint.ended_ms / 1_000, UTC)
+        before, growth = self._checkpoint, None
+        if before is not None and (elapsed_s := (ended_at - before.ended_at).total_seconds()) > 0:
+            growth = (checkpoint.state_size - before.state_bytes) / elapsed_s
+        elif before is not None:
+            growth = before.growth_bytes_per_s
+        return CheckpointLoad(
+            ended_at=ended_at,
+            duration_s=checkpoint.duration_ms / 1_000,
+            interval_s=interval_s,
+            state_bytes=checkpoint.state_size,
+            written_bytes=checkpoint.checkpointed_size,
+            growth_bytes_per_s=growth,
+        )
