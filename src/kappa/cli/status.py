@@ -11,7 +11,7 @@ import click
 from kappa.app import App
 from kappa.cli.output import Output, make_table
 from kappa.cli.verb import verb
-from kappa.control.status import Status, VersionStatus, with_rates
+from kappa.control.status import JobStatus, Status, VersionStatus, with_rates
 
 _WATCH_S = 1.0
 
@@ -24,6 +24,9 @@ def status(app: App, out: Output, *, watch: bool, partitions: bool) -> None:
 
     Lag is the number of events that a version has not folded yet; what counts is what it has committed. With --watch,
     rates are events per second between two looks, and --json prints one document per look and line.
+
+    Of a version that runs as a job in a Flink cluster it also shows where the time goes: an operator that is
+    backpressured waits for the next one, and the first one behind it that does not wait is what holds the job up.
 
     Examples:
       kappa status
@@ -65,6 +68,9 @@ def _drawing(status: Status, *, partitions: bool) -> Any:
         names = ("view", "version", "partition", "position", "end", "lag", "rate")
         rows = [row for version in status.versions for row in _partition_rows(version)]
         lines += [make_table(names, rows, numbers=names[2:]), ""]
+    for version in status.versions:
+        if version.job is not None:
+            lines += [*_job_lines(version, version.job), ""]
     if status.running_in is None:
         lines.append("not running: kappa up")
     else:
@@ -100,6 +106,30 @@ def _partition_rows(version: VersionStatus) -> list[tuple[str, ...]]:
         )
         for each in version.partitions
     ]
+
+
+def _job_lines(version: VersionStatus, job: JobStatus) -> Iterator[Any]:
+    names = (f"{version.view} v{version.version}", "subtasks", "busy", "idle", "waits", "backpressure")
+    rows = [
+        (
+            operator.name,
+            str(operator.parallelism),
+            *(f"{part / 1_000:.0%}" for part in (operator.busy_ms, operator.idle_ms, operator.backpressured_ms)),
+            level,
+        )
+        for operator, level in zip(job.load.operators, job.levels, strict=True)
+    ]
+    yield make_table(names, rows, numbers=names[1:-1])
+    if job.verdict.starts_at:
+        yield f"the others wait for: {job.verdict.starts_at}"
+    if (checkpoint := job.load.checkpoint) is not None:
+        grown = checkpoint.growth_bytes_per_s
+        growth = "" if grown is None else f", {grown * 3_600 / 1e6:+,.1f} MB per hour"
+        yield (
+            f"last checkpoint: {checkpoint.duration_s:.1f} s, {_megabytes(checkpoint.written_bytes)} MB written; "
+            f"state {_megabytes(checkpoint.state_bytes)} MB{growth}"
+        )
+    yield from job.verdict.advice
 
 
 def _rate(rate: float | None) -> str:

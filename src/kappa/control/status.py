@@ -13,8 +13,10 @@ import msgspec
 
 from kappa.control.positions import behind_primary, lag_of, position_of
 from kappa.model.records import Position
+from kappa.planning.backpressure import Level, Verdict, judge, level_of
 from kappa.planning.states import VersionState, state_of
-from kappa.ports import ControlStore, Log, Release, Version, ViewStore
+from kappa.ports import ControlStore, Log, Release, RunReport, Version, ViewStore
+from kappa.ports.engine import JobLoad
 
 
 class LogStatus(msgspec.Struct, frozen=True):
@@ -48,6 +50,20 @@ class PartitionStatus(msgspec.Struct, frozen=True):
     rate: float | None = None
 
 
+class JobStatus(msgspec.Struct, frozen=True):
+    """Where the time of a version's job goes.
+
+    Attributes:
+        load: What was measured.
+        levels: Of each operator, how much it waits for the next one.
+        verdict: What follows from it.
+    """
+
+    load: JobLoad
+    levels: Sequence[Level]
+    verdict: Verdict
+
+
 class VersionStatus(msgspec.Struct, frozen=True):
     """How a version is doing.
 
@@ -55,6 +71,7 @@ class VersionStatus(msgspec.Struct, frozen=True):
         state: See `planning.states`.
         lag: Sum over its partitions; for a repartitioned log also the records not copied into it yet. 0 once stopped.
         rate: Sum over its partitions.
+        job: Where its time goes, if it runs as a job.
     """
 
     view: str
@@ -67,6 +84,7 @@ class VersionStatus(msgspec.Struct, frozen=True):
     dead_letters: int
     size_bytes: int
     partitions: Sequence[PartitionStatus]
+    job: JobStatus | None = None
 
 
 class Status(msgspec.Struct, frozen=True):
@@ -101,7 +119,15 @@ def read_status(
     """Read how a project is doing. `logs` are those that exist; `running_in` and `now` are as in `Status`."""
     # Counting rows takes its time, so those of versions that are stopped for good are left to `kappa versions`.
     running = [version for version in control.versions() if version.retired_at is None]
-    versions = read_versions(running, control.release(), logs=logs, views=views)
+    loads = {} if running_in is None else _loads(control.last_report())
+    versions = [
+        _with_job(version, loads.get(table.name))
+        for version, table in zip(
+            read_versions(running, control.release(), logs=logs, views=views),
+            (version.table for version in running),
+            strict=True,
+        )
+    ]
     return Status(
         project=project,
         taken_at=now,
@@ -153,6 +179,20 @@ def with_rates(status: Status, before: Status) -> Status:
         return msgspec.structs.replace(version, partitions=partitions, rate=sum(rates) if rates else None)
 
     return msgspec.structs.replace(status, versions=[rated(version) for version in status.versions])
+
+
+def _loads(report: RunReport | None) -> Mapping[str, JobLoad]:
+    """Return table name -> where the time of its version's job goes."""
+    workers = () if report is None else report.workers
+    return {worker.table: worker.load for worker in workers if worker.load is not None}
+
+
+def _with_job(version: VersionStatus, load: JobLoad | None) -> VersionStatus:
+    if load is None:
+        return version
+    verdict = judge(load, {each.partition: each.lag for each in version.partitions})
+    job = JobStatus(load, [level_of(operator) for operator in load.operators], verdict)
+    return msgspec.structs.replace(version, job=job)
 
 
 def _log(log: Log) -> LogStatus:
