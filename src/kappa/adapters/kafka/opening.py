@@ -43,7 +43,7 @@ def open_logs(
         bootstrap_servers,
         prefix=prefix or topic_prefix(project),
         durability=Durability(replication_factor, min_insync_replicas, retention_days),
-        options={name: _value(name, text, environment) for name, text in options.items()},
+        options=client_options(options, environment),
     )
 
 
@@ -54,6 +54,15 @@ def topic_prefix(project: str) -> str:
     ('shop.', 'Anna-s-shop.')
     """
     return re.sub(r"[^A-Za-z0-9._-]", "-", project) + "."
+
+
+def client_options(options: Mapping[str, str], environment: Mapping[str, str]) -> dict[str, str]:
+    """Return options of a client with the secrets that they name.
+
+    Raises:
+        ProjectError: A secret is not where an option says.
+    """
+    return {name: _value(name, text, environment) for name, text in options.items()}
 
 
 def _value(name: str, text: str, environment: Mapping[str, str]) -> str:

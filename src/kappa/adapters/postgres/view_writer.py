@@ -131,7 +131,7 @@ class PostgresViewWriter:
                 " ON CONFLICT (table_name, partition) DO UPDATE SET next_offset = excluded.next_offset,"
                 " watermark_us = excluded.watermark_us, origins = excluded.origins",
                 [
-                    (self._table.name, partition, its.next_offset, its.watermark_us, _origins(its))
+                    (self._table.name, partition, its.next_offset, its.watermark_us, encode_origins(its))
                     for partition, its in progress.items()
                 ],
             )
@@ -167,5 +167,6 @@ class PostgresViewWriter:
         self.close()
 
 
-def _origins(progress: Progress) -> str:
+def encode_origins(progress: Progress) -> str:
+    """Return the origins of a progress as the table keeps them."""
     return msgspec.json.encode(progress.origins).decode()

@@ -1,0 +1,133 @@
+"""Build the data flow of a job from its Java parts and the Python function, and hand it to the cluster.
+
+Runs in Flink's client, which tells the cluster. The order of things: records in bundles, by partition; the fold over
+RocksDB; commits to PostgreSQL.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Literal
+
+import msgspec
+from pyflink.common import Configuration, Types
+from pyflink.datastream import StreamExecutionEnvironment
+from pyflink.datastream.data_stream import _create_j_data_stream_python_function_info
+from pyflink.fn_execution.flink_fn_execution_pb2 import UserDefinedDataStreamFunction
+from pyflink.java_gateway import get_gateway
+from pyflink.util.java_utils import get_j_env_configuration
+
+from kappa.adapters.flink.fold import States
+from kappa.adapters.flink.function import FoldFunction, Opened
+
+# Fixed for the life of a state: it limits the parallelism, and decides with it which subtask has which partition.
+MAX_PARALLELISM = 128
+ALIGNMENT_TIMEOUT_S = 5
+CHECKPOINT_TIMEOUT_S = 600
+
+
+class Profile(msgspec.Struct, frozen=True, kw_only=True):
+    """How a job trades freshness for speed.
+
+    Attributes:
+        flush_ms: How long changes gather in memory: how old a row that readers see may be.
+        flush_records: How many events gather at most.
+        linger_ms: How long a bundle waits to become full.
+        checkpoint_intervals: How many of the configured intervals lie between checkpoints.
+    """
+
+    flush_ms: int
+    flush_records: int
+    linger_ms: int
+    checkpoint_intervals: int
+
+
+PROFILES: Mapping[Literal["live", "replay"], Profile] = {
+    "live": Profile(flush_ms=500, flush_records=100_000, linger_ms=50, checkpoint_intervals=1),
+    "replay": Profile(flush_ms=5_000, flush_records=200_000, linger_ms=200, checkpoint_intervals=3),
+}
+
+
+class JobPlan(msgspec.Struct, frozen=True, kw_only=True):
+    """What a job is submitted with.
+
+    Attributes:
+        name: What the cluster calls it.
+        parallelism: Of all of it.
+        profile: As above.
+        checkpoint_interval_s: As configured.
+        state_url: Where checkpoints go; empty for what the cluster's settings say.
+        options: Of the Java parts, without those of the profile; texts by name.
+    """
+
+    name: str
+    parallelism: int
+    profile: Profile
+    checkpoint_interval_s: float
+    state_url: str
+    options: Mapping[str, str]
+
+
+def submit(plan: JobPlan, open_fold: Callable[[States], Opened]) -> None:
+    """Submit a job; the cluster runs it from then on.
+
+    `open_fold` has to be a function that a TaskManager can import.
+    """
+    environment = StreamExecutionEnvironment.get_execution_environment(_configuration(plan))
+    environment.set_parallelism(plan.parallelism)
+    environment.set_max_parallelism(MAX_PARALLELISM)
+    profile = plan.profile
+    options = {
+        **plan.options,
+        "maxParallelism": MAX_PARALLELISM,
+        "bundleRecords": 1_000,
+        "bundleBytes": 1024 * 1024,
+        "lingerMs": profile.linger_ms,
+        "flushMs": profile.flush_ms,
+        "flushRecords": profile.flush_records,
+    }
+    jvm = get_gateway().jvm
+    given = jvm.java.util.HashMap()
+    for name, value in options.items():
+        given.put(name, str(value))
+    bundles = jvm.kappa.flink.Pipeline.bundles(environment._j_stream_execution_environment, given)  # noqa: SLF001
+    commits = jvm.kappa.flink.Pipeline.fold(
+        bundles,
+        get_j_env_configuration(bundles.getExecutionEnvironment()),
+        _create_j_data_stream_python_function_info(
+            FoldFunction(open_fold), UserDefinedDataStreamFunction.KEYED_PROCESS
+        ),
+        bundles.getTransformation().getOutputType(),
+        Types.PRIMITIVE_ARRAY(Types.BYTE()).get_java_type_info(),
+        given,
+    )
+    jvm.kappa.flink.Pipeline.commit(commits, given)
+    environment.execute_async(plan.name)
+
+
+def _configuration(plan: JobPlan) -> Configuration:
+    interval_ms = round(plan.checkpoint_interval_s * plan.profile.checkpoint_intervals * 1_000)
+    settings = {
+        "python.execution-mode": "thread",
+        "state.backend.type": "rocksdb",
+        "execution.checkpointing.mode": "EXACTLY_ONCE",
+        "execution.checkpointing.interval": f"{interval_ms} ms",
+        # However long one takes, as much time is left for work.
+        "execution.checkpointing.min-pause": f"{interval_ms // 2} ms",
+        "execution.checkpointing.timeout": f"{CHECKPOINT_TIMEOUT_S} s",
+        # A store of checkpoints that is away costs repeated work, if anything dies meanwhile; it stops nothing.
+        "execution.checkpointing.tolerable-failed-checkpoints": "1000000",
+        "execution.checkpointing.incremental": "true",
+        "execution.checkpointing.unaligned.enabled": "true",
+        "execution.checkpointing.aligned-checkpoint-timeout": f"{ALIGNMENT_TIMEOUT_S} s",
+        "execution.checkpointing.externalized-checkpoint-retention": "RETAIN_ON_CANCELLATION",
+        "restart-strategy.type": "exponential-delay",
+        "restart-strategy.exponential-delay.initial-backoff": "1 s",
+        "restart-strategy.exponential-delay.max-backoff": "30 s",
+    }
+    if plan.state_url:
+        settings["execution.checkpointing.dir"] = f"{plan.state_url.rstrip('/')}/checkpoints"
+    configuration = Configuration()
+    for name, value in settings.items():
+        configuration.set_string(name, value)
+    return configuration
