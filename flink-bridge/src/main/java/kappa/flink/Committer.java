@@ -36,7 +36,7 @@ final class Committer implements AutoCloseable {
     private Map<Integer, Commit> waiting = new LinkedHashMap<>();
     private boolean writing;
     private boolean closed;
-    private Exception failure;
+    private Throwable failure;
     private Connection connection;
 
     Committer(PostgresTable table, Duration awayMax) {
@@ -90,14 +90,15 @@ final class Committer implements AutoCloseable {
             for (List<Commit> commits = next(); commits != null; commits = next()) {
                 write(commits);
             }
-        } catch (SQLException | Fenced | InterruptedException | RuntimeException error) {
+        } catch (Throwable error) {
+            // Whatever it is, somebody waits for this thread.
             fail(error);
         } finally {
             disconnect();
         }
     }
 
-    private synchronized void fail(Exception error) {
+    private synchronized void fail(Throwable error) {
         failure = error;
         notifyAll();
     }

@@ -92,9 +92,9 @@ record PostgresTable(String url, Properties properties, String name, Map<Integer
                 progress.setLong(3, commit.nextOffset());
                 progress.setLong(4, commit.watermarkUs());
                 progress.setString(5, commit.origins());
-                progress.addBatch();
+                // Not as a batch: when the connection is lost in one, the driver throws an AssertionError.
+                progress.executeUpdate();
             }
-            progress.executeBatch();
         }
         connection.commit();
     }

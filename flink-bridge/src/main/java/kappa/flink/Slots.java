@@ -15,7 +15,7 @@ final class Slots {
         int[] slots = new int[partitions];
         int[] untried = new int[maxParallelism];
         for (int partition = 0; partition < partitions; partition++) {
-            int group = (int) ((long) partition * maxParallelism / partitions);
+            int group = group(partition, partitions, maxParallelism);
             int slot = untried[group];
             while (KeyGroupRangeAssignment.assignToKeyGroup(key(slot), maxParallelism) != group) {
                 slot++;
@@ -24,6 +24,12 @@ final class Slots {
             untried[group] = slot + 1;
         }
         return slots;
+    }
+
+    /** Rounded up, so that a partition falls to the subtask of its share: to subtask 1 of 3 from a third of them on. */
+    private static int group(int partition, int partitions, int maxParallelism) {
+        long group = ((long) partition * maxParallelism + partitions - 1) / partitions;
+        return (int) Math.min(group, maxParallelism - 1);
     }
 
     /** Return the key as PyFlink's key selector makes it. */
