@@ -1,6 +1,7 @@
 package kappa.flink;
 
 import java.util.HashMap;
+import java.util.HashSet;
 import java.util.Map;
 import java.util.Properties;
 import org.apache.flink.api.common.eventtime.WatermarkStrategy;
@@ -51,7 +52,7 @@ public final class Pipeline {
                 .keyBy(new KeyByKeySelector(), new RowTypeInfo(Types.INT));
     }
 
-    private static KafkaSource<LogRecord> source(Options options) {
+    static KafkaSource<LogRecord> source(Options options) {
         Map<TopicPartition, Long> start = new HashMap<>();
         options.numbers("start")
                 .forEach((partition, offset) -> start.put(new TopicPartition(options.text("topic"), partition), offset));
@@ -63,7 +64,7 @@ public final class Pipeline {
         client.setProperty("partition.discovery.interval.ms", "-1");
         return KafkaSource.<LogRecord>builder()
                 .setBootstrapServers(options.text("brokers"))
-                .setPartitions(start.keySet())
+                .setPartitions(new HashSet<>(start.keySet())) // a map's own set of keys does not travel
                 // History that has left the log is an error, not a reason to begin elsewhere.
                 .setStartingOffsets(OffsetsInitializer.offsets(start, OffsetResetStrategy.NONE))
                 .setDeserializer(new LogRecords())
