@@ -4,6 +4,7 @@ import java.util.HashMap;
 import java.util.Map;
 import java.util.TreeSet;
 import java.util.concurrent.ScheduledFuture;
+import java.util.regex.Pattern;
 import org.apache.flink.api.common.state.ValueState;
 import org.apache.flink.api.common.state.ValueStateDescriptor;
 import org.apache.flink.api.common.typeinfo.TypeInformation;
@@ -28,8 +29,8 @@ import org.apache.flink.types.Row;
 final class FoldOperator extends EmbeddedPythonKeyedProcessOperator<Integer, Row, byte[]> {
     private static final long serialVersionUID = 1L;
 
-    /** How the Python function begins the text of an error that a restart would only repeat. */
-    private static final String FINAL = "FINAL:";
+    /** How the text of an error begins that a restart would only repeat: behind the name of its class, or at once. */
+    private static final Pattern FINAL = Pattern.compile("(<class '[^']*'>: )?FINAL:");
 
     private final DataStreamPythonFunctionInfo function;
     private final TypeInformation<Row> input;
@@ -189,17 +190,21 @@ final class FoldOperator extends EmbeddedPythonKeyedProcessOperator<Integer, Row
         void run() throws Exception;
     }
 
-    /** Do something in Python; an error that is final there ends the job. */
+    /** Do something in Python; an error that is final there ends the job. Those of Python are declared nowhere. */
     private static void run(Action action) throws Exception {
         try {
             action.run();
-        } catch (RuntimeException error) {
-            for (Throwable cause = error; cause != null; cause = cause.getCause()) {
-                if (cause.getMessage() != null && cause.getMessage().contains(FINAL)) {
-                    throw new SuppressRestartsException(error);
-                }
-            }
-            throw error;
+        } catch (Exception error) {
+            throw isFinal(error) ? new SuppressRestartsException(error) : error;
         }
+    }
+
+    static boolean isFinal(Throwable error) {
+        for (Throwable cause = error; cause != null; cause = cause.getCause()) {
+            if (cause.getMessage() != null && FINAL.matcher(cause.getMessage()).lookingAt()) {
+                return true;
+            }
+        }
+        return false;
     }
 }
