@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from kappa.stack.part import Secrets, Site, Software
+from kappa.stack.part import FlinkSoftware, Secrets, Site, Software
 from kappa.stack.ports import ChosenPorts
 
 SECRETS = Secrets(*(f"secret-{number}" for number in range(4)))
@@ -25,5 +25,14 @@ def site(tmp_path: Path) -> Site:
             registry=programs / "registry",
             gateway=programs / "versitygw",
             postgres=programs / "postgres",
+            flink=FlinkSoftware(
+                home=programs / "pyflink",
+                python=programs / "venv" / "bin" / "python",
+                modules=(programs / "src", programs / "venv" / "lib"),
+                modules_hash="0123456789ab",
+                connectors=programs / "flink",
+                bridge=programs / "bridge",
+                plugins=programs / "flink-plugins",
+            ),
         ),
     )

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import replace
 
 import pytest
 
+from kappa.stack.flink import flink
 from kappa.stack.inventory import new_inventory
 from kappa.stack.kafka import brokers
 from kappa.stack.part import Part, Site
@@ -16,7 +18,14 @@ from kappa.stack.s3 import s3
 
 
 def parts_of(site: Site, *, count: int = 3) -> tuple[Part, ...]:
-    return (*brokers(site, count=count), postgres(site), s3(site), registry(site))
+    assert site.software.flink is not None
+    of_flink = flink(site, site.software.flink, task_managers=2)
+    return (*brokers(site, count=count), postgres(site), s3(site), registry(site), *of_flink)
+
+
+def flink_settings_of(part: Part) -> dict[str, str]:
+    lines = (line.split(": ", 1) for line in part.files["config.yaml"].splitlines())
+    return {key: str(json.loads(value)) for key, value in lines}
 
 
 def settings_of(broker: Part) -> dict[str, str]:
@@ -52,13 +61,17 @@ def test_everything_listens_on_loopback_only(site) -> None:
     assert 'listen_addresses="$HOST"' in parts["postgres"].script
     assert parts["s3"].environment["ADDRESS"].startswith("127.0.0.1:")
     assert {value for key, value in parts["registry"].environment.items() if key.endswith("_HOST")} == {"127.0.0.1"}
+    for name in ("jobmanager", "taskmanager-1", "taskmanager-2"):
+        settings = flink_settings_of(parts[name])
+        addresses = {value for key, value in settings.items() if re.search(r"(address|host)$", key)}
+        assert addresses == {"127.0.0.1"}, name
 
 
 def test_no_two_parts_share_a_port_or_a_folder(site) -> None:
     parts = parts_of(site)
     ports = [port for part in parts for port in part.ports.values()]
 
-    assert len(ports) == len(set(ports)) == 10
+    assert len(ports) == len(set(ports)) == 20
     assert len({part.folder for part in parts}) == len(parts)
 
 
@@ -67,8 +80,38 @@ def test_no_secret_is_on_a_command_line_or_in_an_address(site) -> None:
         assert not re.search("secret", part.script + part.address), part.name
 
 
-def test_only_the_registry_waits_for_another_part(site) -> None:
-    assert {part.name: part.needs for part in parts_of(site) if part.needs} == {"registry": ("postgres",)}
+def test_a_part_waits_only_for_what_it_cannot_start_without(site) -> None:
+    assert {part.name: part.needs for part in parts_of(site) if part.needs} == {
+        "registry": ("postgres",),
+        "taskmanager-1": ("jobmanager",),
+        "taskmanager-2": ("jobmanager",),
+    }
+
+
+def test_the_settings_of_a_taskmanager_add_up_to_the_sizes_that_its_jvm_is_started_with(site) -> None:
+    part = parts_of(site)[-1]
+    memory = {
+        key.removeprefix("taskmanager.memory."): int(value.removesuffix("m"))
+        for key, value in flink_settings_of(part).items()
+        if key.startswith("taskmanager.memory.")
+    }
+
+    heap = memory["framework.heap.size"] + memory["task.heap.size"]
+    direct = memory["framework.off-heap.size"] + memory["task.off-heap.size"] + memory["network.max"]
+    assert f"-Xmx{heap}m" in part.script
+    assert f"-XX:MaxDirectMemorySize={direct}m" in part.script
+    assert f"-XX:MaxMetaspaceSize={memory['jvm-metaspace.size']}m" in part.script
+    assert flink_settings_of(part)["taskmanager.numberOfTaskSlots"] == "1"
+
+
+def test_a_taskmanager_that_imported_other_code_is_replaced_and_nothing_else(site) -> None:
+    before = {part.name: part.fingerprint for part in parts_of(site)}
+    changed = replace(site.software.flink, modules_hash="ba9876543210")
+    after = {
+        part.name: part.fingerprint for part in parts_of(replace(site, software=replace(site.software, flink=changed)))
+    }
+
+    assert {name for name in before if after[name] != before[name]} == {"taskmanager-1", "taskmanager-2"}
 
 
 def test_a_description_that_changes_has_another_fingerprint(site) -> None:
@@ -79,7 +122,9 @@ def test_a_description_that_changes_has_another_fingerprint(site) -> None:
 
     assert unchanged == before
     # All brokers name the quorum, and the registry its database.
-    assert {name for name in before if after[name] != before[name]} == set(before) - {"s3"}
+    assert {name for name in before if after[name] != before[name]} == {
+        *("kafka-1", "kafka-2", "kafka-3", "postgres", "registry"),
+    }
 
 
 def test_the_id_of_a_cluster_is_one_that_kafka_accepts_and_no_option() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from kappa.errors import InputError, InstallFailed, ToolMissing
-from kappa.stack.software import install
+from kappa.stack.software import BRIDGE_JAR, install
 from kappa.stack.tools import GO, JAVA, MAVEN, POSTGRES, check_entrance, postgres_folder, require_java
 
 
@@ -32,32 +32,49 @@ def programs(tmp_path) -> Programs:
     programs = Programs(tmp_path)
     programs.add("postgres", "")
     programs.add("initdb", "")
-    programs.add("mvn", f'echo mvn >>{tmp_path}/calls; cd "$(dirname "$4")"; mkdir kafka registry')
+    programs.add(
+        "mvn",
+        f'echo mvn >>{tmp_path}/calls; cd "$(dirname "$4")"; mkdir kafka registry target; touch target/{BRIDGE_JAR}',
+    )
     programs.add("go", f'echo go >>{tmp_path}/calls; touch "$GOBIN/versitygw"')
     return programs
 
 
 def test_software_is_installed_once_and_said_to_be(programs, tmp_path) -> None:
     said: list[str] = []
-    software = install(programs.environment, say=said.append)
+    software = install(programs.environment, say=said.append, with_flink=False)
 
     assert software.kafka.is_dir()
     assert software.registry.is_dir()
     assert software.gateway.is_file()
     assert [line.split(" ")[0] for line in said] == ["installing", "installed"] * 2
 
-    assert install(programs.environment, say=said.append) == software
+    assert install(programs.environment, say=said.append, with_flink=False) == software
     assert len(said) == 4
     assert (tmp_path / "calls").read_text() == "mvn\ngo\n"
+
+
+def test_what_flink_needs_is_built_from_the_sources_at_hand(programs, tmp_path) -> None:
+    said: list[str] = []
+    software = install(programs.environment, say=said.append, with_flink=True)
+
+    assert software.flink is not None
+    assert (software.flink.bridge / BRIDGE_JAR).is_file()
+    assert said[-2].startswith("installing kappa's operators for Flink in ")
+    assert install(programs.environment, say=said.append, with_flink=True) == software
+    assert (tmp_path / "calls").read_text() == "mvn\ngo\nmvn\n"
 
 
 def test_what_cannot_be_fetched_says_why_and_leaves_nothing(programs) -> None:
     programs.add("mvn", "mkdir -p half; echo Could not transfer artifact; exit 1")
 
     with pytest.raises(InstallFailed) as raised:
-        install(programs.environment, say=lambda _: None)
+        install(programs.environment, say=lambda _: None, with_flink=False)
 
-    assert raised.value.message == "could not install Kafka and the schema registry:\nCould not transfer artifact"
+    assert (
+        raised.value.message
+        == "could not install Kafka, the schema registry and connectors:\nCould not transfer artifact"
+    )
     assert [each.name for each in programs.cache.iterdir()] == ["lock"]
 
 
@@ -70,7 +87,7 @@ def test_a_missing_program_is_named_with_what_brings_it(tool, tmp_path) -> None:
 
 
 def test_java_must_be_new_enough(programs) -> None:
-    with pytest.raises(ToolMissing, match="java is not installed: Kafka and the schema registry run on it"):
+    with pytest.raises(ToolMissing, match="java is not installed: Kafka, the schema registry and Flink run on it"):
         require_java({"PATH": str(programs.folder)})
 
     programs.add("java", "echo 'openjdk version \"11.0.2\" 2019-01-15' >&2")

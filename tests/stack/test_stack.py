@@ -46,7 +46,7 @@ class Terminal:
 def terminal() -> Iterator[Terminal]:
     with passing_folder() as folder:
         terminal = Terminal(folder)
-        terminal("up", "--small")
+        terminal("up", "--small", "--taskmanagers", "0")
         yield terminal
 
 

@@ -86,7 +86,7 @@ def _locate_flink(cache: Path) -> FlinkSoftware | None:
         python=Path(sys.executable),
         # Not only where PyFlink is: an embedded Python follows no link to a package that is installed for editing.
         modules=(_PACKAGE.parent, home.parent),
-        modules_hash=_hash_of(_PACKAGE, "*.py"),
+        modules_hash=_hash_of(_PACKAGE, "**/*.py"),
         connectors=jars / "flink",
         bridge=bridge_folder(cache),
         plugins=jars / "flink-plugins",
@@ -105,7 +105,7 @@ def bridge_folder(cache: Path) -> Path:
 
 
 def _hash_of(folder: Path, *patterns: str) -> str:
-    files = sorted(path for pattern in patterns for path in folder.rglob(pattern) if path.is_file())
+    files = sorted(path for pattern in patterns for path in folder.glob(pattern) if path.is_file())
     digest = hashlib.sha256()
     for path in files:
         digest.update(f"{path.relative_to(folder)}\0".encode() + hashlib.sha256(path.read_bytes()).digest())
