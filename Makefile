@@ -38,6 +38,9 @@ bench: .venv-bench/.installed/bench  ## Measure against a hand-written loop and 
 clean:  ## Delete the environments and caches; projects and their logs stay
 	rm -rf .venv .venv-bench .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
+# The sources of kappa's operators for Flink, which what `kappa stack` runs is built from.
+BRIDGE := $(shell find flink-bridge -path '*/main/*.java' -o -name pom.xml -not -path '*/target/*')
+
 # Each environment is built in this order: venv, build backends, runtime, the package itself; then what only some need.
 
 %/.installed/venv:
@@ -68,7 +71,7 @@ clean:  ## Delete the environments and caches; projects and their logs stay
 %/.installed/test: requirements/test.lock %/.installed/kappa %/.installed/data
 	$(call install-lock,test tools)
 
-%/.installed/stack: src/kappa/stack/pom.xml src/kappa/stack/software.py %/.installed/kappa
+%/.installed/stack: src/kappa/stack/pom.xml src/kappa/stack/software.py $(BRIDGE) %/.installed/test
 	@command -v postgres >/dev/null || ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || { \
 	    echo "installing PostgreSQL$(if $(SUDO), as root by sudo,), with: apt-get install postgresql"; \
 	    $(APT) update --quiet --quiet && $(APT) install --quiet --quiet --yes --no-install-recommends postgresql; \
