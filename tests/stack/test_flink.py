@@ -23,7 +23,7 @@ pytestmark = pytest.mark.slow
 
 TASK_MANAGER_NAMES = {"taskmanager-1", "taskmanager-2"}
 
-# It fails unless kappa and its operators are where jobs run, and ends when all is counted.
+# It fails unless kappa is where jobs run, and ends when all is counted and in a checkpoint.
 COUNTING = """\
 from pyflink.common import Configuration, Types
 from pyflink.datastream import DataStream, KeyedProcessFunction, StreamExecutionEnvironment
@@ -46,6 +46,7 @@ class Count(KeyedProcessFunction):
 
 settings = Configuration()
 settings.set_string("python.execution-mode", "thread")
+settings.set_string("execution.checkpointing.interval", "1s")
 environment = StreamExecutionEnvironment.get_execution_environment(settings)
 environment.set_parallelism(2)
 numbers = DataStream(environment._j_stream_execution_environment.fromSequence(0, 999))
@@ -94,6 +95,8 @@ def test_a_job_in_thread_mode_finds_the_cluster_by_the_environment_alone(flink_s
 
     assert ask(flink_stack, f"/jobs/{job_id}")["state"] == "FINISHED", ask(flink_stack, f"/jobs/{job_id}/exceptions")
     assert sum(len(counted(flink_stack, name)) for name in TASK_MANAGER_NAMES) - before == 10
+    checkpoint = ask(flink_stack, f"/jobs/{job_id}/checkpoints")["latest"]["completed"]
+    assert checkpoint["external_path"].startswith("s3://kappa-checkpoints/flink/checkpoints/")
 
 
 def counted(stack: Stack, name: str) -> list[str]:

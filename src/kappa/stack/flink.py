@@ -81,9 +81,6 @@ appender.console.type = CONSOLE
 appender.console.target = SYSTEM_ERR
 appender.console.layout.type = PatternLayout
 appender.console.layout.pattern = %d{{yyyy-MM-dd HH:mm:ss.SSS}} %-5p %c{{1}} - %m%n
-# It lists all settings; keys of S3 are among them.
-logger.settings.name = org.apache.flink.configuration.GlobalConfiguration
-logger.settings.level = WARN
 logger.pekko.name = org.apache.pekko
 logger.pekko.level = WARN
 logger.kafka.name = org.apache.kafka
@@ -114,7 +111,7 @@ def _job_manager(site: Site, software: FlinkSoftware) -> Part:
     return Part(
         name=NAME,
         script=_JOB_MANAGER_SCRIPT,
-        environment=_environment(software),
+        environment=_environment(site, software),
         folder=folder,
         files={**_files(_settings(site, software, folder)), "log4j-cli.properties": _LOG4J.format(level="WARN")},
         ports={each: site.ports[each] for each in (NAME, _RPC, _BLOBS, _METRICS)},
@@ -142,7 +139,7 @@ def _task_manager(site: Site, software: FlinkSoftware, name: str) -> Part:
         name=name,
         script=_TASK_MANAGER_SCRIPT,
         # A process that imported another kappa than today's is replaced.
-        environment={**_environment(software), "NAME": name, "KAPPA_MODULES_HASH": software.modules_hash},
+        environment={**_environment(site, software), "NAME": name, "KAPPA_MODULES_HASH": software.modules_hash},
         folder=folder,
         files={**_files(settings), _ID_FILE: ""},  # empty until the new process has written its own
         ports=ports,
@@ -158,7 +155,7 @@ def is_registered(rest_port: int, folder: Path) -> bool:
     return bool(name) and ask_http(rest_port, f"/taskmanagers/{name}")[0] == _OK
 
 
-def _environment(software: FlinkSoftware) -> dict[str, str]:
+def _environment(site: Site, software: FlinkSoftware) -> dict[str, str]:
     """Return what both kinds need. Thread mode embeds a Python that knows of an environment only by these variables."""
     return {
         "FLINK_HOME": str(software.home),
@@ -166,6 +163,9 @@ def _environment(software: FlinkSoftware) -> dict[str, str]:
         "CONNECTORS": str(software.connectors),
         "BRIDGE": str(software.bridge),
         "CLASSPATH": "lib/*",
+        # Not in the settings, which a page of the JobManager shows.
+        "AWS_ACCESS_KEY_ID": site.secrets.s3_access_key,
+        "AWS_SECRET_ACCESS_KEY": site.secrets.s3_secret_key,
         "VIRTUAL_ENV": str(software.python.parents[1]),
         "PYTHONPATH": os.pathsep.join(map(str, software.modules)),
     }
@@ -204,8 +204,6 @@ def _settings(site: Site, software: FlinkSoftware, folder: Path) -> dict[str, st
         "execution.checkpointing.savepoint-dir": f"{objects}/savepoints",
         "s3.endpoint": f"http://{HOST}:{site.ports[s3.NAME]}",
         "s3.path.style.access": "true",
-        "s3.access-key": site.secrets.s3_access_key,
-        "s3.secret-key": site.secrets.s3_secret_key,
     }
 
 

@@ -52,7 +52,7 @@ class Tool:
         raise self.missing()
 
 
-JAVA = Tool("java", "Kafka, the schema registry and Flink run on it", "openjdk-17-jre-headless")
+JAVA = Tool("java", "Kafka, the schema registry and Flink run on it", "openjdk-17-jdk-headless")
 MAVEN = Tool("mvn", "it fetches Kafka and the schema registry, and builds what Flink runs", "maven")
 GO = Tool("go", "it builds the S3 gateway", "golang-go")
 POSTGRES = Tool("postgres", "views, control store and schemas are kept in it", "postgresql")
