@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Protocol
 
@@ -52,12 +52,15 @@ class Release(msgspec.Struct, frozen=True):
 
     def names(self, view: str, version: int) -> bool:
         """Say whether the release needs a version: as primary, as a canary, or to roll back to."""
-        canary, former = self.canaries.get(view), self.formers.get(view)
-        return version in (
-            self.primaries.get(view),
-            canary.version if canary else None,
-            former.version if former else None,
-        )
+        return (view, version) in self.named()
+
+    def named(self) -> Iterator[tuple[str, int]]:
+        """Yield view and number of every version that the release needs."""
+        yield from self.primaries.items()
+        for view, canary in self.canaries.items():
+            yield view, canary.version
+        for view, former in self.formers.items():
+            yield view, former.version
 
 
 class HistoryEntry(msgspec.Struct, frozen=True, kw_only=True):

@@ -5,13 +5,13 @@ Who reads a bundle checks the hash: the store gives what the disk gave.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from kappa.adapters.postgres.control_part import ControlPart
-from kappa.errors import BundleNotFound, VersionInUse
-from kappa.ports.versions import BUNDLE_BYTES_MAX, BundleEntry
+from kappa.errors import BundleNotFound
+from kappa.ports.rules import bundle_id, refuse_used_bundle
+from kappa.ports.versions import BundleEntry
 
 SCHEMA = """
     CREATE TABLE bundles (
@@ -27,16 +27,15 @@ class PostgresBundles(ControlPart):
     """The code of versions."""
 
     def store_bundle(self, content: bytes) -> BundleEntry:
-        assert len(content) <= BUNDLE_BYTES_MAX, len(content)
-        bundle_id = hashlib.sha256(content).hexdigest()
+        stored_as = bundle_id(content)
         with self._transaction() as connection:
             connection.execute(
                 # One that the disk has damaged is mended by whoever stores it again.
                 "INSERT INTO bundles (id, size_bytes, stored_at, content) VALUES (%s, %s, %s, %b)"
                 " ON CONFLICT (id) DO UPDATE SET content = excluded.content WHERE bundles.content <> excluded.content",
-                (bundle_id, len(content), datetime.now(UTC), content),
+                (stored_as, len(content), datetime.now(UTC), content),
             )
-            return BundleEntry(*connection.execute(f"{_SELECT_ENTRIES} WHERE id = %s", (bundle_id,)).fetchall()[0])
+            return BundleEntry(*connection.execute(f"{_SELECT_ENTRIES} WHERE id = %s", (stored_as,)).fetchall()[0])
 
     def bundle(self, bundle_id: str) -> bytes:
         found = self._select("SELECT content FROM bundles WHERE id = %s", (bundle_id,))
@@ -46,14 +45,12 @@ class PostgresBundles(ControlPart):
         return content
 
     def bundles(self) -> Sequence[BundleEntry]:
-        return [BundleEntry(*columns) for columns in self._select(f"{_SELECT_ENTRIES} ORDER BY number")]
+        return self._records(BundleEntry, f"{_SELECT_ENTRIES} ORDER BY number")
 
     def delete_bundle(self, bundle_id: str) -> None:
         with self._transaction() as connection:
             users = connection.execute(
                 "SELECT view, version FROM versions WHERE bundle = %s AND dropped_at IS NULL LIMIT 1", (bundle_id,)
             )
-            for view, version in users:
-                reason = f"runs from bundle {bundle_id[:12]}, which cannot be deleted before the version is dropped"
-                raise VersionInUse(view=view, version=version, reason=reason)
+            refuse_used_bundle(bundle_id, users.fetchall())
             connection.execute("DELETE FROM bundles WHERE id = %s", (bundle_id,))

@@ -1,4 +1,4 @@
-"""What the parts of the control store share: one database. It knows no table.
+"""What the parts of the control store share: one database.
 
 A part is a class with the tables of one port and its methods, each of them one transaction; `control.PostgresControl`
 puts the parts together. Transactions that write take turns, so that what one has checked still holds when it writes.
@@ -10,7 +10,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from kappa.adapters.postgres.control_reading import rows_by_name
 from kappa.adapters.postgres.database import Connection, Database, lock, quoted
+from kappa.ports.stored import Record, record
 
 Rows = list[tuple[Any, ...]]
 
@@ -30,8 +32,19 @@ class ControlPart:
             lock(connection, self._database.names.control)
             yield connection
 
-    def _select(self, sql: str, parameters: Sequence[Any] = ()) -> Rows:
-        """Return what one statement finds: all of one moment, without waiting for a writer."""
+    @contextmanager
+    def _reading(self) -> Iterator[Connection]:
+        """Give a connection to one statement, which sees one moment and waits for no writer."""
         with self._database.transaction() as connection:
             connection.execute(self._path)
+            yield connection
+
+    def _select(self, sql: str, parameters: Sequence[Any] = ()) -> Rows:
+        """Return what one statement finds."""
+        with self._reading() as connection:
             return connection.execute(sql, parameters).fetchall()
+
+    def _records(self, kind: type[Record], sql: str, parameters: Sequence[Any] = ()) -> list[Record]:
+        """Return the records that one statement finds, whose columns are called as the record's fields."""
+        with self._reading() as connection:
+            return [record(kind, columns) for columns in rows_by_name(connection, sql, parameters)]

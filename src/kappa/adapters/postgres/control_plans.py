@@ -23,6 +23,11 @@ SCHEMA = """
 
 _SELECT = "SELECT number, created_at, actor, document, state, steps_done, changed_at FROM plans"
 
+_SELECT_DIFF = """
+    SELECT view, left_version AS "left", right_version AS "right", taken_at, document FROM diffs
+    WHERE (view, left_version, right_version) = (%s, %s, %s)
+"""
+
 _ADVANCE = """
     UPDATE plans SET steps_done = %(steps_done)s, state = %(state)s, changed_at = %(now)s
     WHERE number = %(number)s AND steps_done <= %(steps_done)s
@@ -49,11 +54,11 @@ class PostgresPlans(ControlPart):
         return PlanRecord(number, now, actor, document, PlanState.PLANNED, 0, now)
 
     def plan(self, number: int) -> PlanRecord | None:
-        found = self._select(f"{_SELECT} WHERE number = %s", (number,))
-        return _plan(*found[0]) if found else None
+        found = self._records(PlanRecord, f"{_SELECT} WHERE number = %s", (number,))
+        return found[0] if found else None
 
     def plans(self) -> Sequence[PlanRecord]:
-        return [_plan(*columns) for columns in self._select(f"{_SELECT} ORDER BY number")]
+        return self._records(PlanRecord, f"{_SELECT} ORDER BY number")
 
     def advance_plan(self, number: int, *, steps_done: int, state: PlanState) -> None:
         with self._transaction() as connection:
@@ -75,20 +80,5 @@ class PostgresPlans(ControlPart):
             )
 
     def diff(self, view: str, left: int, right: int) -> DiffRecord | None:
-        found = self._select(
-            "SELECT taken_at, document FROM diffs WHERE (view, left_version, right_version) = (%s, %s, %s)",
-            (view, left, right),
-        )
-        return DiffRecord(view, left, right, *found[0]) if found else None
-
-
-def _plan(
-    number: int,
-    created_at: datetime,
-    actor: str,
-    document: bytes,
-    state: str,
-    steps_done: int,
-    changed_at: datetime,
-) -> PlanRecord:
-    return PlanRecord(number, created_at, actor, document, PlanState(state), steps_done, changed_at)
+        found = self._records(DiffRecord, _SELECT_DIFF, (view, left, right))
+        return found[0] if found else None

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import msgspec
+
 from kappa.adapters.postgres.control_part import ControlPart
 from kappa.adapters.postgres.values import escaped, unescaped
 from kappa.ports.control import RejectedInput
@@ -34,15 +36,13 @@ class PostgresRejected(ControlPart):
     def rejected(
         self, *, limit: int, source: str | None = None, after: tuple[str, int] | None = None
     ) -> Sequence[RejectedInput]:
-        found = self._select(
+        found = self._records(
+            RejectedInput,
             "SELECT source, place, line, value, size_bytes, reason FROM rejected"
             " WHERE (source, place) > (%s, %s) AND source = coalesce(%s, source) ORDER BY source, place LIMIT %s",
             (*(after or ("", -1)), source, limit),
         )
-        return [
-            RejectedInput(source, place, line, value, size_bytes, unescaped(reason))
-            for source, place, line, value, size_bytes, reason in found
-        ]
+        return [msgspec.structs.replace(each, reason=unescaped(each.reason)) for each in found]
 
     def rejected_count(self) -> int:
         count: int = self._select("SELECT count(*) FROM rejected")[0][0]

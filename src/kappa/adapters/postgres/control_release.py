@@ -7,20 +7,19 @@ view just now, and new readers wait behind it; so it waits briefly, lets them pa
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
-from datetime import datetime
+from collections.abc import Sequence
 
 import msgspec
 from psycopg import errors
 
 from kappa.adapters.postgres.control_part import ControlPart
+from kappa.adapters.postgres.control_reading import read_release, read_versions
 from kappa.adapters.postgres.database import Connection
 from kappa.adapters.postgres.public_views import swap
 from kappa.adapters.postgres.values import escaped, unescaped
-from kappa.errors import ReleaseMoved, StoreUnavailable, VersionInUse
-from kappa.model.schema import ViewTable
+from kappa.errors import StoreUnavailable
 from kappa.ports.release import HistoryEntry, Release
-from kappa.ports.versions import Deployment
+from kappa.ports.rules import refuse_release
 
 SCHEMA = """
     CREATE TABLE release (document text NOT NULL);
@@ -37,25 +36,18 @@ SWAP_PAUSE_S = 0.25
 # 40 of both are 20 seconds: by then somebody reads without end.
 SWAP_ATTEMPTS_MAX = 40
 
-_READ = "SELECT document FROM release"
-
 _INSERT_ENTRY = """
     INSERT INTO history (id, at, actor, action, view, version, detail) VALUES (%s, %s, %s, %s, %s, %s, %s)
     ON CONFLICT DO NOTHING
 """
 
 
-def read_release(connection: Connection) -> Release:
-    """Return the current release."""
-    ((document,),) = connection.execute(_READ).fetchall()
-    return msgspec.json.decode(document, type=Release)
-
-
 class PostgresRelease(ControlPart):
     """The release and the history."""
 
     def release(self) -> Release:
-        return msgspec.json.decode(self._select(_READ)[0][0], type=Release)
+        with self._reading() as connection:
+            return read_release(connection)
 
     def change_release(self, release: Release, *, expected_revision: int, entry: HistoryEntry) -> Release:
         assert release.revision == expected_revision + 1, (release, expected_revision)
@@ -73,16 +65,15 @@ class PostgresRelease(ControlPart):
     def _try_to_change(self, release: Release, expected_revision: int, entry: HistoryEntry) -> None:
         with self._transaction() as connection:
             current = read_release(connection)
-            if current.revision != expected_revision:
-                raise ReleaseMoved(expected=expected_revision, found=current.revision)
-            for view, version in _named(release):
-                _check_usable(connection, view, version)
+            versions = read_versions(connection)
+            refuse_release(release, current=current, expected_revision=expected_revision, versions=versions)
             connection.execute("UPDATE release SET document = %s", (msgspec.json.encode(release).decode(),))
             _insert(connection, entry)
             # Last, because from here on readers wait for the end of the transaction.
             connection.execute(f"SET LOCAL lock_timeout = {round(SWAP_LOCK_TIMEOUT_S * 1_000)}")
+            tables = {(version.table.view, version.table.version): version.table for version in versions}
             changed = {
-                view: _table(connection, view, version)
+                view: tables[view, version]
                 for view, version in sorted(release.primaries.items())
                 if current.primaries.get(view) != version
             }
@@ -95,61 +86,17 @@ class PostgresRelease(ControlPart):
 
     def history(self, *, view: str | None = None, limit: int) -> Sequence[HistoryEntry]:
         # If either side is NULL, so is the comparison: every view is asked for, or several are meant.
-        found = self._select(
+        found = self._records(
+            HistoryEntry,
             "SELECT id, at, actor, action, view, version, detail FROM history"
             " WHERE coalesce(view = %s, true) ORDER BY number DESC LIMIT %s",
             (view, limit),
         )
-        return [_entry(*columns) for columns in found]
-
-
-def _table(connection: Connection, view: str, version: int) -> ViewTable:
-    ((document,),) = connection.execute(
-        "SELECT deployment FROM versions WHERE view = %s AND version = %s", (view, version)
-    ).fetchall()
-    return msgspec.json.decode(document, type=Deployment).table
-
-
-def _named(release: Release) -> Iterator[tuple[str, int]]:
-    """Yield every (view, version) that a release needs."""
-    yield from release.primaries.items()
-    for view, canary in release.canaries.items():
-        yield view, canary.version
-    for view, former in release.formers.items():
-        yield view, former.version
-
-
-def _check_usable(connection: Connection, view: str, version: int) -> None:
-    """Refuse a version that readers cannot be shown.
-
-    Raises:
-        VersionInUse: It is not deployed, not seeded, or retired.
-    """
-    found = connection.execute(
-        "SELECT seeded, retired_at FROM versions WHERE view = %s AND version = %s", (view, version)
-    ).fetchone()
-    match found:
-        case None:
-            reason = "is not deployed"
-        case (False, _):
-            reason = "is not seeded yet"
-        case (_, None):
-            return
-        case _:
-            reason = "is retired"
-    raise VersionInUse(view=view, version=version, reason=f"{reason}: the release cannot name it")
+        return [msgspec.structs.replace(entry, detail=unescaped(entry.detail)) for entry in found]
 
 
 def _insert(connection: Connection, entry: HistoryEntry) -> None:
     connection.execute(
         _INSERT_ENTRY,
         (entry.id, entry.at, entry.actor, entry.action, entry.view, entry.version, escaped(entry.detail)),
-    )
-
-
-def _entry(
-    entry_id: str, at: datetime, actor: str, action: str, view: str | None, version: int | None, detail: str
-) -> HistoryEntry:
-    return HistoryEntry(
-        id=entry_id, at=at, actor=actor, action=action, view=view, version=version, detail=unescaped(detail)
     )

@@ -1,4 +1,5 @@
-"""Versions and epochs in the control store. What a version is made of is one JSON document, which never changes.
+"""Versions and epochs in the control store. What a version is made of is one JSON document, which never changes but for
+what is expected of the version.
 
 The columns beside it are what happens to the version later on.
 """
@@ -11,10 +12,11 @@ from datetime import UTC, datetime
 import msgspec
 
 from kappa.adapters.postgres.control_part import ControlPart
-from kappa.adapters.postgres.control_release import read_release
+from kappa.adapters.postgres.control_reading import read_release, read_versions
 from kappa.adapters.postgres.database import Connection
-from kappa.errors import BundleNotFound, Fenced, VersionInUse
+from kappa.errors import BundleNotFound
 from kappa.model.schema import ViewTable
+from kappa.ports.rules import recorded_as, refuse_fenced_seed, refuse_retiring
 from kappa.ports.versions import Deployment, Version
 
 SCHEMA = """
@@ -30,56 +32,33 @@ SCHEMA = """
     );
 """
 
-_SELECT = """
-    SELECT deployment, created_at, seeded, seed_note, retired_at, aborted, dropped_at FROM versions
-    WHERE view = coalesce(%s, view) ORDER BY view, version
-"""
-
 
 class PostgresVersions(ControlPart):
     """The versions of all views."""
 
     def deploy(self, deployment: Deployment) -> Version:
-        table = deployment.table
-        document = msgspec.json.encode(deployment)
+        table, document = deployment.table, msgspec.json.encode(deployment)
         with self._transaction() as connection:
-            recorded = read_versions(connection, table.view)
-            if 1 <= table.version <= len(recorded):
-                version = recorded[table.version - 1]
-                # Both come from JSON: otherwise a list would differ from an equal tuple.
-                wanted, known = msgspec.json.decode(document, type=Deployment), _deployment(version)
-                if known == wanted:
-                    return version
-                if msgspec.structs.replace(known, expectations=wanted.expectations) == wanted:
-                    connection.execute(
-                        "UPDATE versions SET deployment = %s WHERE view = %s AND version = %s",
-                        (document, table.view, table.version),
-                    )
-                    return read_versions(connection, table.view)[table.version - 1]
-            if table.version != len(recorded) + 1:
-                reason = f"cannot be deployed: the next version is v{len(recorded) + 1}"
-                raise VersionInUse(view=table.view, version=table.version, reason=reason)
+            if known := recorded_as(deployment, read_versions(connection, table.view)):
+                connection.execute(
+                    "UPDATE versions SET deployment = %s WHERE view = %s AND version = %s",
+                    (document, table.view, table.version),
+                )
+                return known
             if not connection.execute("SELECT 1 FROM bundles WHERE id = %s", (deployment.bundle,)).fetchall():
                 raise BundleNotFound(bundle=deployment.bundle)
             connection.execute(
                 "INSERT INTO versions (view, version, bundle, deployment, created_at, seeded)"
                 " VALUES (%s, %s, %s, %s, %s, %s)",
-                (
-                    table.view,
-                    table.version,
-                    deployment.bundle,
-                    document,
-                    datetime.now(UTC),
-                    deployment.seed is None,
-                ),
+                (table.view, table.version, deployment.bundle, document, datetime.now(UTC), deployment.seed is None),
             )
             return read_versions(connection, table.view)[-1]
 
     def versions(self, view: str | None = None) -> Sequence[Version]:
-        return [_version(*columns) for columns in self._select(_SELECT, (view,))]
+        with self._reading() as connection:
+            return read_versions(connection, view)
 
     def seeded(self, table: ViewTable, *, epochs: Mapping[int, int], note: str) -> None:
-        assert epochs.keys() == set(range(table.group_count)), (epochs, table)
         place = (table.view, table.version)
         with self._transaction() as connection:
             if _recorded(connection, *place).seeded:
@@ -89,9 +68,7 @@ class PostgresVersions(ControlPart):
                     "SELECT worker_group, epoch FROM epochs WHERE view = %s AND version = %s", place
                 ).fetchall()
             )
-            for group, epoch in epochs.items():
-                if (current := given.get(group, 0)) > epoch:
-                    raise Fenced(table=table.name, group=group, epoch=epoch, current=current)
+            refuse_fenced_seed(table, epochs=epochs, given=given)
             connection.execute(
                 "UPDATE versions SET seeded = true, seed_note = %s WHERE view = %s AND version = %s", (note, *place)
             )
@@ -100,9 +77,7 @@ class PostgresVersions(ControlPart):
         with self._transaction() as connection:
             if _recorded(connection, view, version).retired_at is not None:
                 return
-            if read_release(connection).names(view, version):
-                reason = "is primary, a canary, or what a rollback returns to: it cannot be retired"
-                raise VersionInUse(view=view, version=version, reason=reason)
+            refuse_retiring(view, version, read_release(connection))
             connection.execute(
                 "UPDATE versions SET retired_at = %s, aborted = %s WHERE view = %s AND version = %s",
                 (datetime.now(UTC), aborted, view, version),
@@ -128,37 +103,7 @@ class PostgresVersions(ControlPart):
         return epoch
 
 
-def read_versions(connection: Connection, view: str | None = None) -> list[Version]:
-    """Return versions by view and number, of one view if given."""
-    return [_version(*columns) for columns in connection.execute(_SELECT, (view,))]
-
-
 def _recorded(connection: Connection, view: str, version: int) -> Version:
     versions = read_versions(connection, view)
     assert 1 <= version <= len(versions), f"{view} v{version} was never deployed"
     return versions[version - 1]
-
-
-def _version(
-    deployment: bytes,
-    created_at: datetime,
-    seeded: bool,
-    seed_note: str,
-    retired_at: datetime | None,
-    aborted: bool,
-    dropped_at: datetime | None,
-) -> Version:
-    parts = msgspec.json.decode(deployment, type=Deployment)
-    return Version(
-        **msgspec.structs.asdict(parts),
-        created_at=created_at,
-        seeded=seeded,
-        seed_note=seed_note,
-        retired_at=retired_at,
-        aborted=aborted,
-        dropped_at=dropped_at,
-    )
-
-
-def _deployment(version: Version) -> Deployment:
-    return Deployment(*(getattr(version, name) for name in Deployment.__struct_fields__))

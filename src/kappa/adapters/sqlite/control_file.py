@@ -1,4 +1,4 @@
-"""What the parts of the control store share: one open file. It knows no table.
+"""What the parts of the control store share: one open file.
 
 A part is a class with the tables of one port and its methods, each of them one transaction; `control.SqliteControl`
 puts the parts together.
@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from kappa.adapters.sqlite.connection import sqlite_errors, transaction
+from kappa.adapters.sqlite.control_reading import rows_by_name
+from kappa.ports.stored import Record, record
 
 
 class ControlFile:
@@ -28,7 +30,18 @@ class ControlFile:
         with sqlite_errors(self._file), transaction(self._connection):
             yield self._connection
 
-    def _select(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-        """Return what one statement finds: all of one moment, without waiting for a writer."""
+    @contextmanager
+    def _reading(self) -> Iterator[sqlite3.Connection]:
+        """Give the connection to one statement, which sees one moment and waits for no writer."""
         with sqlite_errors(self._file):
-            return self._connection.execute(sql, parameters).fetchall()
+            yield self._connection
+
+    def _select(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """Return what one statement finds."""
+        with self._reading() as connection:
+            return connection.execute(sql, parameters).fetchall()
+
+    def _records(self, kind: type[Record], sql: str, parameters: Sequence[Any] = ()) -> list[Record]:
+        """Return the records that one statement finds, whose columns are called as the record's fields."""
+        with self._reading() as connection:
+            return [record(kind, columns) for columns in rows_by_name(connection, sql, parameters)]

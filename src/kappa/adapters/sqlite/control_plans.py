@@ -22,6 +22,11 @@ SCHEMA = """
 
 _SELECT = "SELECT number, created_at, actor, document, state, steps_done, changed_at FROM plans"
 
+_SELECT_DIFF = """
+    SELECT view, left_version AS "left", right_version AS "right", taken_at, document FROM diffs
+    WHERE (view, left_version, right_version) = (?, ?, ?)
+"""
+
 _ADVANCE = """
     UPDATE plans SET steps_done = :steps_done, state = :state, changed_at = :now
     WHERE number = :number AND steps_done <= :steps_done AND (steps_done, state) <> (:steps_done, :state)
@@ -46,11 +51,11 @@ class SqlitePlans(ControlFile):
         return PlanRecord(number, now, actor, document, PlanState.PLANNED, 0, now)
 
     def plan(self, number: int) -> PlanRecord | None:
-        found = self._select(f"{_SELECT} WHERE number = ?", (number,))
-        return _plan(*found[0]) if found else None
+        found = self._records(PlanRecord, f"{_SELECT} WHERE number = ?", (number,))
+        return found[0] if found else None
 
     def plans(self) -> Sequence[PlanRecord]:
-        return [_plan(*columns) for columns in self._select(f"{_SELECT} ORDER BY number")]
+        return self._records(PlanRecord, f"{_SELECT} ORDER BY number")
 
     def advance_plan(self, number: int, *, steps_done: int, state: PlanState) -> None:
         with self._transaction() as connection:
@@ -71,22 +76,5 @@ class SqlitePlans(ControlFile):
             )
 
     def diff(self, view: str, left: int, right: int) -> DiffRecord | None:
-        found = self._select(
-            "SELECT taken_at, document FROM diffs WHERE (view, left_version, right_version) = (?, ?, ?)",
-            (view, left, right),
-        )
-        return DiffRecord(view, left, right, datetime.fromisoformat(found[0][0]), found[0][1]) if found else None
-
-
-def _plan(
-    number: int, created_at: str, actor: str, document: bytes, state: str, steps_done: int, changed_at: str
-) -> PlanRecord:
-    return PlanRecord(
-        number,
-        datetime.fromisoformat(created_at),
-        actor,
-        document,
-        PlanState(state),
-        steps_done,
-        datetime.fromisoformat(changed_at),
-    )
+        found = self._records(DiffRecord, _SELECT_DIFF, (view, left, right))
+        return found[0] if found else None

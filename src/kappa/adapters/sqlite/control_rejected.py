@@ -28,12 +28,12 @@ class SqliteRejected(ControlFile):
     def rejected(
         self, *, limit: int, source: str | None = None, after: tuple[str, int] | None = None
     ) -> Sequence[RejectedInput]:
-        found = self._select(
+        return self._records(
+            RejectedInput,
             "SELECT source, place, line, value, size_bytes, reason FROM rejected"
             " WHERE (source, place) > (?, ?) AND source = ifnull(?, source) ORDER BY source, place LIMIT ?",
             (*(after or ("", -1)), source, limit),
         )
-        return [RejectedInput(*columns) for columns in found]
 
     def rejected_count(self) -> int:
         count: int = self._select("SELECT count(*) FROM rejected")[0][0]

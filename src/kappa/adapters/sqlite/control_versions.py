@@ -6,15 +6,17 @@ The columns beside it are what happens to the version later on.
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
 import msgspec
 
 from kappa.adapters.sqlite.control_file import ControlFile
-from kappa.adapters.sqlite.control_release import read_release
-from kappa.errors import BundleNotFound, Fenced, VersionInUse
+from kappa.adapters.sqlite.control_reading import read_release, read_versions
+from kappa.errors import BundleNotFound
 from kappa.model.schema import ViewTable
+from kappa.ports.rules import recorded_as, refuse_fenced_seed, refuse_retiring
 from kappa.ports.versions import Deployment, Version
 
 SCHEMA = """
@@ -29,65 +31,41 @@ SCHEMA = """
     );
 """
 
-_SELECT = """
-    SELECT deployment, created_at, seeded, seed_note, retired_at, aborted, dropped_at FROM versions
-    WHERE view = ifnull(?, view) ORDER BY view, version
-"""
-
 
 class SqliteVersions(ControlFile):
     """The versions of all views."""
 
     def deploy(self, deployment: Deployment) -> Version:
-        table = deployment.table
-        document = msgspec.json.encode(deployment)
+        table, document = deployment.table, msgspec.json.encode(deployment).decode()
         with self._transaction() as connection:
-            recorded = self.versions(table.view)
-            if 1 <= table.version <= len(recorded):
-                version = recorded[table.version - 1]
-                # Both come from JSON: otherwise a list would differ from an equal tuple.
-                wanted, known = msgspec.json.decode(document, type=Deployment), _deployment(version)
-                if known == wanted:
-                    return version
-                if msgspec.structs.replace(known, expectations=wanted.expectations) == wanted:
-                    connection.execute(
-                        "UPDATE versions SET deployment = ? WHERE view = ? AND version = ?",
-                        (document.decode(), table.view, table.version),
-                    )
-                    return self.versions(table.view)[table.version - 1]
-            if table.version != len(recorded) + 1:
-                reason = f"cannot be deployed: the next version is v{len(recorded) + 1}"
-                raise VersionInUse(view=table.view, version=table.version, reason=reason)
+            if known := recorded_as(deployment, read_versions(connection, table.view)):
+                connection.execute(
+                    "UPDATE versions SET deployment = ? WHERE view = ? AND version = ?",
+                    (document, table.view, table.version),
+                )
+                return known
             if not self._select("SELECT 1 FROM bundles WHERE id = ?", (deployment.bundle,)):
                 raise BundleNotFound(bundle=deployment.bundle)
             connection.execute(
                 "INSERT INTO versions (view, version, deployment, created_at, seeded) VALUES (?, ?, ?, ?, ?)",
-                (
-                    table.view,
-                    table.version,
-                    document.decode(),
-                    datetime.now(UTC).isoformat(),
-                    deployment.seed is None,
-                ),
+                (table.view, table.version, document, datetime.now(UTC).isoformat(), deployment.seed is None),
             )
-            return self.versions(table.view)[-1]
+            return read_versions(connection, table.view)[-1]
 
     def versions(self, view: str | None = None) -> Sequence[Version]:
-        return [_version(*columns) for columns in self._select(_SELECT, (view,))]
+        with self._reading() as connection:
+            return read_versions(connection, view)
 
     def seeded(self, table: ViewTable, *, epochs: Mapping[int, int], note: str) -> None:
-        assert epochs.keys() == set(range(table.group_count)), (epochs, table)
         with self._transaction() as connection:
-            if self._recorded(table.view, table.version).seeded:
+            if _recorded(connection, table.view, table.version).seeded:
                 return
             given = dict(
                 self._select(
                     "SELECT worker_group, epoch FROM epochs WHERE view = ? AND version = ?", (table.view, table.version)
                 )
             )
-            for group, epoch in epochs.items():
-                if (current := given.get(group, 0)) > epoch:
-                    raise Fenced(table=table.name, group=group, epoch=epoch, current=current)
+            refuse_fenced_seed(table, epochs=epochs, given=given)
             connection.execute(
                 "UPDATE versions SET seeded = 1, seed_note = ? WHERE view = ? AND version = ?",
                 (note, table.view, table.version),
@@ -95,11 +73,9 @@ class SqliteVersions(ControlFile):
 
     def retire(self, view: str, version: int, *, aborted: bool = False) -> None:
         with self._transaction() as connection:
-            if self._recorded(view, version).retired_at is not None:
+            if _recorded(connection, view, version).retired_at is not None:
                 return
-            if read_release(connection).names(view, version):
-                reason = "is primary, a canary, or what a rollback returns to: it cannot be retired"
-                raise VersionInUse(view=view, version=version, reason=reason)
+            refuse_retiring(view, version, read_release(connection))
             connection.execute(
                 "UPDATE versions SET retired_at = ?, aborted = ? WHERE view = ? AND version = ?",
                 (datetime.now(UTC).isoformat(), aborted, view, version),
@@ -107,7 +83,7 @@ class SqliteVersions(ControlFile):
 
     def dropped(self, view: str, version: int) -> None:
         with self._transaction() as connection:
-            assert self._recorded(view, version).retired_at is not None, (view, version)
+            assert _recorded(connection, view, version).retired_at is not None, (view, version)
             connection.execute(
                 "UPDATE versions SET dropped_at = ifnull(dropped_at, ?) WHERE view = ? AND version = ?",
                 (datetime.now(UTC).isoformat(), view, version),
@@ -122,32 +98,8 @@ class SqliteVersions(ControlFile):
         epoch: int = found[0]
         return epoch
 
-    def _recorded(self, view: str, version: int) -> Version:
-        versions = self.versions(view)
-        assert 1 <= version <= len(versions), f"{view} v{version} was never deployed"
-        return versions[version - 1]
 
-
-def _version(
-    deployment: str,
-    created_at: str,
-    seeded: int,
-    seed_note: str,
-    retired_at: str | None,
-    aborted: int,
-    dropped_at: str | None,
-) -> Version:
-    parts = msgspec.json.decode(deployment, type=Deployment)
-    return Version(
-        **msgspec.structs.asdict(parts),
-        created_at=datetime.fromisoformat(created_at),
-        seeded=bool(seeded),
-        seed_note=seed_note,
-        retired_at=None if retired_at is None else datetime.fromisoformat(retired_at),
-        aborted=bool(aborted),
-        dropped_at=None if dropped_at is None else datetime.fromisoformat(dropped_at),
-    )
-
-
-def _deployment(version: Version) -> Deployment:
-    return Deployment(*(getattr(version, name) for name in Deployment.__struct_fields__))
+def _recorded(connection: sqlite3.Connection, view: str, version: int) -> Version:
+    versions = read_versions(connection, view)
+    assert 1 <= version <= len(versions), f"{view} v{version} was never deployed"
+    return versions[version - 1]
