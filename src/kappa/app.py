@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import getpass
 import os
+import platform
 from collections.abc import Generator, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from datetime import UTC, datetime
 from functools import cached_property
 from types import TracebackType
@@ -37,6 +38,7 @@ from kappa.control.doctor import (
     Verdict,
     check_folder,
     check_versions,
+    describe_holder,
     describe_log,
     describe_project,
     describe_warnings,
@@ -69,7 +71,7 @@ from kappa.control.version_list import VersionList, list_versions
 from kappa.control.versions import FirstVersions, LogLayout
 from kappa.planning.compatibility import Compatibility
 from kappa.planning.diffs import DiffReport
-from kappa.ports import ControlStore, Engine, Log, Logs, PlanRecord, QueryResult, ViewStore
+from kappa.ports import ControlStore, Engine, Holder, Log, Logs, PlanRecord, ProjectLock, QueryResult, ViewStore
 from kappa.ports.log import EVENT_LOG
 from kappa.ports.objects import ObjectStore
 from kappa.ports.registry import SchemaRegistry
@@ -105,6 +107,11 @@ class App:
     def objects(self) -> ObjectStore:
         """Where objects are kept."""
         return parts.open_objects(self.settings)
+
+    @cached_property
+    def lock(self) -> ProjectLock:
+        """Who runs the project, and the right to."""
+        return parts.open_lock(self.settings)
 
     @property
     def postgres_roles(self) -> str:
@@ -190,14 +197,13 @@ class App:
         """Read how the project is doing."""
         with ExitStack() as opened:
             logs = {name: opened.enter_context(self.open_log(name)) for name in self.logs.names()}
-            holder = parts.project_holder(self.settings)
             return read_status(
                 self.settings.project.name,
                 logs=logs,
                 views=self.views,
                 control=self.control,
                 now=datetime.now(UTC),
-                running_in=holder.pid if holder else None,
+                running_in=self.lock.holder(),
             )
 
     def version_list(self, view: str | None) -> VersionList:
@@ -298,8 +304,7 @@ class App:
     def findings(self) -> Iterator[Finding]:
         """Check the project: its folder, code, log and versions."""
         yield from check_folder(self.settings.state_folder)
-        holder = parts.project_holder(self.settings)
-        yield Finding("running", Verdict.OK, f"in process {holder.pid}, since {holder.since}" if holder else "no")
+        yield finding_of("running", lambda: describe_holder(self.lock.holder()))
         code = finding_of("code", lambda: describe_project(self.project))
         yield code
         yield finding_of("log", lambda: describe_log(self.events))
@@ -322,9 +327,10 @@ class App:
             control=self.control,
             store=self.views,
         )
-        with self._lock():
+        with self._locked() as lock:
             notes = first.deploy(self._sound_project, layout=self.layout, actor=self.actor)
-            with closing(self._new_run(notes)) as run:
+            with closing(self._new_run(lock)) as run:
+                run.notes = notes
                 yield run
 
     @contextmanager
@@ -353,25 +359,28 @@ class App:
 
     @contextmanager
     def _deployed_run(self) -> Iterator[Run]:
-        with self._lock(), closing(self._new_run()) as run:
+        with self._locked() as lock, closing(self._new_run(lock)) as run:
             yield run
 
-    def _lock(self) -> AbstractContextManager[object]:
-        return parts.project_lock(self.settings, since=f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC")
+    @contextmanager
+    def _locked(self) -> Iterator[ProjectLock]:
+        with closing(parts.open_lock(self.settings)) as lock:
+            lock.take(Holder(platform.node(), os.getpid(), datetime.now(UTC).replace(microsecond=0)))
+            yield lock
 
     def _sound_project(self) -> Project:
         refuse_unsound(self.check())
         return self.project
 
-    def _new_run(self, notes: Sequence[str] = ()) -> Run:
+    def _new_run(self, lock: ProjectLock) -> Run:
         return Run(
             engine=self._new_engine(),
             control=self.control,
             store=self.views,
             open_log=self.open_log,
             live_lag_max=self.settings.engine.live_lag_max,
-            notes=notes,
             housekeeping=lambda: self.janitor.run(datetime.now(UTC)),
+            check_lock=lock.check,
         )
 
     def _new_engine(self) -> Engine:
@@ -383,7 +392,7 @@ class App:
 
     def close(self) -> None:
         """Close whatever was opened. Idempotent."""
-        for part in ("events", "logs", "views", "control", "registry", "objects"):
+        for part in ("events", "logs", "views", "control", "lock", "registry", "objects"):
             if part in self.__dict__:
                 self.__dict__.pop(part).close()
 

@@ -8,6 +8,7 @@
     ├── BundleNotFound       the code of a version is not stored
     ├── BundleDamaged        the code of a version is not what was deployed
     ├── AlreadyRunning       another process runs this project
+    ├── TakenOver            another process has begun to run this project
     ├── ViewNotFound         no deployed view has this name
     ├── VersionNotFound      a view has no such version
     ├── QueryError           a query cannot be answered
@@ -127,20 +128,34 @@ class BundleDamaged(KappaError):
 
 
 class AlreadyRunning(KappaError):
-    """Another process runs this project's workers.
+    """Another process runs this project's workers. Unlike with `TakenOver`, this one never did.
 
     Attributes:
-        pid: Its process id, or None when it has not written it yet.
-        since: When it started, as text.
+        holder: Which one, on which machine, since when; None when it has not said so yet.
     """
 
-    def __init__(self, *, pid: int | None, since: str) -> None:
-        who = f"process {pid}, started {since}" if pid is not None else "another process"
+    def __init__(self, *, holder: str | None) -> None:
         super().__init__(
-            f"this project is already running in {who}",
+            f"this project is already running in {holder or 'another process'}",
             next_step="watch it with `kappa status --watch`, or stop it with Ctrl-C in its terminal",
         )
-        self.pid, self.since = pid, since
+        self.holder = holder
+
+
+class TakenOver(KappaError):
+    """This process ran the project, lost its lock with a connection, and another process took it. What this one has
+    committed stays.
+
+    Attributes:
+        holder: Which one, on which machine, since when.
+    """
+
+    def __init__(self, *, holder: str) -> None:
+        super().__init__(
+            f"the connection that held the project lock was lost, and the project now runs in {holder}",
+            next_step="watch it with `kappa status --watch`; to run it here again, stop it there first",
+        )
+        self.holder = holder
 
 
 class ViewNotFound(KappaError):

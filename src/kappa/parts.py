@@ -13,7 +13,7 @@ from pathlib import Path
 from types import ModuleType
 
 from kappa.adapters.embedded.engine import EmbeddedEngine
-from kappa.adapters.embedded.lock import Holder, ProjectLock, held_by
+from kappa.adapters.embedded.lock import FileLock
 from kappa.adapters.flink.engine import FlinkEngine
 from kappa.adapters.flink.job import Cluster
 from kappa.adapters.flink.rest import FlinkRest
@@ -29,7 +29,7 @@ from kappa.config import WORKER_SETTINGS, Settings, encode_settings
 from kappa.control.positions import lag_of, position_of
 from kappa.errors import InputError
 from kappa.extras import needs_extra
-from kappa.ports import ControlStore, Engine, Logs, Version, ViewStore
+from kappa.ports import ControlStore, Engine, Logs, ProjectLock, Version, ViewStore
 from kappa.ports.objects import ObjectStore
 from kappa.ports.registry import SchemaRegistry, WireReader
 
@@ -187,15 +187,10 @@ def _worker_environment(settings: Settings) -> dict[str, str]:
     return {**os.environ, WORKER_SETTINGS: encode_settings(settings)}
 
 
-def project_lock(settings: Settings, *, since: str) -> ProjectLock:
-    """Return what keeps other processes from running the project; `since` says from when, to people."""
-    return ProjectLock(_lock_file(settings), since=since)
-
-
-def project_holder(settings: Settings) -> Holder | None:
-    """Return who runs the project, as far as can be told without taking the lock."""
-    return held_by(_lock_file(settings))
-
-
-def _lock_file(settings: Settings) -> Path:
-    return settings.state_folder / "run.lock"
+def open_lock(settings: Settings) -> ProjectLock:
+    """Open what keeps two processes from running the project: it lies where its versions do."""
+    if settings.storage.store == "sqlite":
+        return FileLock(settings.state_folder / "run.lock")
+    with needs_extra("postgres"):
+        from kappa.adapters.postgres import opening  # noqa: PLC0415 - an optional extra
+    return opening.open_lock(settings.postgres.dsn, schema_prefix=settings.postgres.schema_prefix)

@@ -221,7 +221,8 @@ def test_broken_code_is_mentioned_and_what_is_deployed_runs(kappa, folded) -> No
 
 def test_up_follows_the_log_until_it_is_interrupted_and_only_once(kappa, project) -> None:
     with subprocess.Popen([sys.executable, "-c", MAIN, "up"], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as up:
-        eventually(lambda: kappa("status", "--json").json["running_in"] == up.pid)
+        eventually(lambda: kappa("status", "--json").json["running_in"])
+        assert kappa("status", "--json").json["running_in"]["pid"] == up.pid
         kappa("ingest", "events.ndjson")
         eventually(lambda: kappa("get", "user_profile", "cleo").code == 0)
 

@@ -139,7 +139,6 @@ class Served:
             broken=broken,
             sampled=False,
             complete=unverified == 0,
-            notes=(),
             taken_at=NOW,
         )
         self.control.save_diff(DiffRecord(view, left, right, NOW, msgspec.json.encode(report)))

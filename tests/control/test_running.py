@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -25,7 +26,7 @@ from kappa.control.versions import deployment_of
 from kappa.errors import WorkerFailed
 from kappa.model.records import NewRecord
 from kappa.planning.states import VersionState
-from kappa.ports import Former, Seed, Version, WorkerHealth
+from kappa.ports import Former, Holder, Seed, Version, WorkerHealth
 from kappa.testing.eventually import eventually
 
 SETTINGS = """
@@ -371,5 +372,6 @@ def test_an_old_report_is_of_a_process_that_is_gone(project: Visits) -> None:
     aged = msgspec.structs.replace(report, at=datetime.now(UTC) - REPORT_AGE_MAX - timedelta(seconds=1))
     project.control.report(aged)
 
-    with parts.project_lock(project.app.settings, since="now"), project.app.runner() as runner:
+    with closing(parts.open_lock(project.app.settings)) as lock, project.app.runner() as runner:
+        lock.take(Holder("elsewhere", 1, datetime.now(UTC)))
         assert runner.poll() is None

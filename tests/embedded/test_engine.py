@@ -12,11 +12,9 @@ from pathlib import Path
 import pytest
 
 from kappa.adapters.embedded.engine import EmbeddedEngine
-from kappa.adapters.embedded.lock import ProjectLock
 from kappa.app import App
 from kappa.config import WORKER_SETTINGS, encode_settings, load_settings
 from kappa.control.versions import FirstVersions
-from kappa.errors import AlreadyRunning
 from kappa.testing.engine_conformance import EngineConformance, deposits, wait_until_caught_up
 from kappa.testing.eventually import eventually
 
@@ -139,17 +137,3 @@ def test_workers_end_when_the_process_that_started_them_is_killed(tmp_path: Path
     world.engine.start(world.version)
     wait_until_caught_up(world)
     world.close()
-
-
-def test_a_second_run_is_refused_and_names_the_first(tmp_path: Path) -> None:
-    file = tmp_path / "run.lock"
-
-    with (
-        ProjectLock(file, since="noon"),
-        pytest.raises(AlreadyRunning, match=f"process {os.getpid()}, started noon"),
-        ProjectLock(file, since="later"),
-    ):
-        pass
-
-    with ProjectLock(file, since="later"):
-        pass

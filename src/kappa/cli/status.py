@@ -74,7 +74,7 @@ def _drawing(status: Status, *, partitions: bool) -> Any:
     if status.running_in is None:
         lines.append("not running: kappa up")
     else:
-        lines.append(f"running in process {status.running_in}")
+        lines.append(f"running in {status.running_in}")
     if status.rejected:
         lines.append(f"{status.rejected:,} pieces of input were rejected: kappa dlq list")
     return Group(*lines)

@@ -14,7 +14,7 @@ import msgspec
 
 from kappa.control.project import Project
 from kappa.errors import KappaError
-from kappa.ports import ControlStore, Log
+from kappa.ports import ControlStore, Holder, Log
 
 _PYTHON_MIN = (3, 11)
 _SQLITE_MIN = (3, 35, 0)  # RETURNING
@@ -94,6 +94,11 @@ def check_folder(folder: Path) -> Iterator[Finding]:
 def describe_project(project: Project) -> str:
     """Say what a project's modules define."""
     return f"{len(project.events)} event types, {len(project.views)} views: {', '.join(project.views) or 'none'}"
+
+
+def describe_holder(holder: Holder | None) -> str:
+    """Say who runs a project's versions."""
+    return "no" if holder is None else f"in {holder}"
 
 
 def describe_log(log: Log) -> str:

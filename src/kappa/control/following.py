@@ -1,7 +1,7 @@
 """See to it that somebody runs a project's versions: this process if nobody else does, or else whoever does.
 
 For commands that change what is deployed and wait for what comes of it. If the process that runs the versions dies, the
-next poll takes over.
+next poll takes over; if another process has taken over from this one, this one follows it.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager, ExitStack
 from datetime import UTC, datetime, timedelta
 
 from kappa.control.running import Run
-from kappa.errors import AlreadyRunning
+from kappa.errors import AlreadyRunning, TakenOver
 from kappa.ports import RunReport
 from kappa.ports.control import ControlStore
 
@@ -40,7 +40,11 @@ class Runner:
                 self._run = self._opened.enter_context(self._open_run())
             except AlreadyRunning:
                 return recent(self._control.last_report(), now=datetime.now(UTC))
-        self._run.poll()
+        try:
+            self._run.poll()
+        except TakenOver:
+            self.close()
+            return recent(self._control.last_report(), now=datetime.now(UTC))
         return self._run.report
 
     def close(self) -> None:

@@ -62,8 +62,8 @@ class Run:
         store: ViewStore,
         open_log: OpenLog,
         live_lag_max: int,
-        notes: Sequence[str] = (),
         housekeeping: Callable[[], object] = lambda: None,
+        check_lock: Callable[[], object] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Prepare to run what is deployed.
@@ -74,14 +74,15 @@ class Run:
             store: Where their rows are.
             open_log: Opens a log by name; closed with this.
             live_lag_max: What primaries may lag before candidates give way, in records.
-            notes: As in the attribute.
             housekeeping: Deletes what nobody needs any more; called by the first poll, and then every hour.
+            check_lock: Sees that this process is still the one that runs the project; called by each poll.
             clock: In seconds.
         """
-        self.notes = tuple(notes)
+        self.notes: Sequence[str] = ()
         self.report: RunReport | None = None
         self._engine, self._control, self._store, self._open_log = engine, control, store, open_log
         self._live_lag_max, self._housekeeping, self._clock = live_lag_max, housekeeping, clock
+        self._check_lock = check_lock
         self._logs: dict[str, Log] = {}
         self._running: dict[str, Version] = {}
         self._shares: dict[str, float] = {}
@@ -91,8 +92,10 @@ class Run:
         """Bring what runs into line with what is deployed, look after the workers, and say how far everything is.
 
         Raises:
+            TakenOver: Another process runs them now.
             StoreUnavailable: A store cannot be read now.
         """
+        self._check_lock()
         self._reconcile()
         workers = tuple(self._engine.poll())
         running = sorted(self._running.values(), key=lambda version: (version.table.view, version.table.version))

@@ -15,7 +15,7 @@ from kappa.control.positions import behind_primary, lag_of, position_of
 from kappa.model.records import Position
 from kappa.planning.backpressure import Level, Verdict, judge, level_of
 from kappa.planning.states import VersionState, state_of
-from kappa.ports import ControlStore, Log, Release, RunReport, Version, ViewStore
+from kappa.ports import ControlStore, Holder, Log, Release, RunReport, Version, ViewStore
 from kappa.ports.engine import JobLoad
 
 
@@ -92,7 +92,7 @@ class Status(msgspec.Struct, frozen=True):
 
     Attributes:
         taken_at: When this was read, aware UTC.
-        running_in: The process that runs the versions, or None.
+        running_in: Who runs the versions, or None.
         versions: Those that are not stopped for good.
         rejected: Pieces of input that could not be ingested.
         lag: Of the primaries, in records.
@@ -100,7 +100,7 @@ class Status(msgspec.Struct, frozen=True):
 
     project: str
     taken_at: datetime
-    running_in: int | None
+    running_in: Holder | None
     logs: Sequence[LogStatus]
     versions: Sequence[VersionStatus]
     rejected: int
@@ -114,7 +114,7 @@ def read_status(
     views: ViewStore,
     control: ControlStore,
     now: datetime,
-    running_in: int | None,
+    running_in: Holder | None,
 ) -> Status:
     """Read how a project is doing. `logs` are those that exist; `running_in` and `now` are as in `Status`."""
     # Counting rows takes its time, so those of versions that are stopped for good are left to `kappa versions`.

@@ -5,6 +5,7 @@
 
 from kappa.ports.control import ControlStore, RejectedInput
 from kappa.ports.engine import Engine, RunReport, WorkerHealth
+from kappa.ports.lock import Holder, ProjectLock
 from kappa.ports.log import Log, Logs
 from kappa.ports.plans import DiffRecord, PlanRecord, PlanState
 from kappa.ports.release import Canary, Former, HistoryEntry, Release
@@ -21,10 +22,12 @@ __all__ = [
     "Engine",
     "Former",
     "HistoryEntry",
+    "Holder",
     "Log",
     "Logs",
     "PlanRecord",
     "PlanState",
+    "ProjectLock",
     "QueryResult",
     "RejectedInput",
     "Release",

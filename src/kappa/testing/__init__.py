@@ -19,6 +19,7 @@ if "pytest" in sys.modules:
         "kappa.testing.control_release_laws",
         "kappa.testing.control_version_laws",
         "kappa.testing.engine_conformance",
+        "kappa.testing.lock_conformance",
         "kappa.testing.log_conformance",
         "kappa.testing.view_query_laws",
         "kappa.testing.view_reading_laws",

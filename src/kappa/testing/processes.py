@@ -6,11 +6,15 @@ has to be picklable. The module imports no test library, because each process im
 
 from __future__ import annotations
 
+import math
 import multiprocessing
+import os
+import platform
 import signal
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import closing, suppress
+from datetime import datetime
 from itertools import count
 from typing import Any
 
@@ -19,6 +23,7 @@ from kappa.model.event_schema import Schema
 from kappa.model.records import Changes, DeadLetter, NewRecord, Progress, RowChange, Source
 from kappa.model.schema import Column, ColumnType, ViewTable
 from kappa.ports.control import ControlStore
+from kappa.ports.lock import Holder, ProjectLock
 from kappa.ports.log import Log, Logs
 from kappa.ports.objects import ObjectStore
 from kappa.ports.registry import SchemaRegistry
@@ -187,3 +192,16 @@ def put_again_and_again(open_objects: Callable[[], ObjectStore], key: str, size_
     with closing(open_objects()) as objects:
         for number in count():
             objects.put(key, bytes([number % 256]) * size_bytes)
+
+
+def this_process(since: datetime) -> Holder:
+    """Return this process as a holder of the project lock."""
+    return Holder(platform.node(), os.getpid(), since)
+
+
+def hold_lock(open_lock: Callable[[], ProjectLock], since: datetime) -> None:
+    """Take the project lock and keep it until this process is killed, or its parent has died."""
+    parent = os.getppid()
+    with closing(open_lock()) as lock:
+        lock.take(this_process(since))
+        eventually(lambda: os.getppid() != parent, timeout_s=math.inf)

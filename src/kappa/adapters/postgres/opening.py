@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from kappa.adapters.postgres.control import PostgresControl
 from kappa.adapters.postgres.database import STATEMENT_TIMEOUT_S, Database
+from kappa.adapters.postgres.lock import PostgresLock
 from kappa.adapters.postgres.views import PostgresViews
 
 
@@ -33,3 +34,8 @@ def open_control(
     """
     database = Database(dsn, schema_prefix=schema_prefix, statement_timeout_s=statement_timeout_s)
     return PostgresControl(database, project=project)
+
+
+def open_lock(dsn: str, *, schema_prefix: str = "kappa") -> PostgresLock:
+    """Open the lock of the project with these schemas."""
+    return PostgresLock(Database(dsn, schema_prefix=schema_prefix))
