@@ -14,6 +14,7 @@ from typing import Self
 
 import psycopg
 
+from kappa.ports.lock import ProjectLock
 from kappa.testing.eventually import eventually
 
 # Debian keeps the programs of a server out of the search path.
@@ -91,3 +92,15 @@ class PostgresServer:
     def __exit__(self, *_: object) -> None:
         self.stop(signal.SIGINT)
         shutil.rmtree(self.folder)
+
+
+def end_session_of(lock: ProjectLock, dsn: str) -> None:
+    """End the session that holds a lock, as an administrator would; return when the server has let go of the lock."""
+    holder = lock.holder()
+    assert holder is not None
+    with psycopg.connect(dsn, autocommit=True) as administrator:
+        administrator.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE %s",
+            (f"kappa {holder.pid} %",),
+        )
+    eventually(lambda: lock.holder() is None, what="the session has ended")

@@ -1,7 +1,6 @@
-"""One project, opened: what the command line asks of it, each a call or two into `control`.
+"""One project, and what the command line asks of it: each a call or two into `control`.
 
-It opens each part once (`kappa.parts` knows how) and hands it on. It holds no rules: what to do is decided in `control`
-and `planning`, what to show in `cli`.
+It holds no rules: what to do is decided in `control` and `planning`, what to show in `cli`.
 """
 
 from __future__ import annotations
@@ -13,14 +12,11 @@ from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from datetime import UTC, datetime
 from functools import cached_property
-from types import TracebackType
-from typing import BinaryIO, Self
+from typing import BinaryIO
 
 from kappa import parts
-from kappa.config import Settings
 from kappa.control.advance import Advance
 from kappa.control.applying import Applying, refuse_changed_code
-from kappa.control.bundles import Bundles
 from kappa.control.checking import CheckReport, check_project, refuse_unsound
 from kappa.control.dead_letters import (
     InputId,
@@ -69,49 +65,14 @@ from kappa.control.schemas import Schemas
 from kappa.control.status import Status, read_status
 from kappa.control.version_list import VersionList, list_versions
 from kappa.control.versions import FirstVersions, LogLayout
+from kappa.opened import OpenProject
 from kappa.planning.compatibility import Compatibility
 from kappa.planning.diffs import DiffReport
-from kappa.ports import ControlStore, Engine, Holder, Log, Logs, PlanRecord, ProjectLock, QueryResult, ViewStore
-from kappa.ports.log import EVENT_LOG
-from kappa.ports.objects import ObjectStore
-from kappa.ports.registry import SchemaRegistry
+from kappa.ports import Engine, Holder, PlanRecord, ProjectLock, QueryResult
 
 
-class App:
-    """One project, opened. Parts are opened on first use, and closed together."""
-
-    def __init__(self, settings: Settings) -> None:
-        self.settings = settings
-
-    @cached_property
-    def logs(self) -> Logs:
-        """The project's logs."""
-        return parts.open_logs(self.settings)
-
-    @cached_property
-    def views(self) -> ViewStore:
-        """The rows of all versions."""
-        return parts.open_views(self.settings)
-
-    @cached_property
-    def control(self) -> ControlStore:
-        """Versions, release, epochs, rejected input."""
-        return parts.open_control(self.settings)
-
-    @cached_property
-    def registry(self) -> SchemaRegistry:
-        """Where the schemas of event types are registered."""
-        return parts.open_registry(self.settings)
-
-    @cached_property
-    def objects(self) -> ObjectStore:
-        """Where objects are kept."""
-        return parts.open_objects(self.settings)
-
-    @cached_property
-    def lock(self) -> ProjectLock:
-        """Who runs the project, and the right to."""
-        return parts.open_lock(self.settings)
+class App(OpenProject):
+    """One project, as commands see it."""
 
     @property
     def postgres_roles(self) -> str:
@@ -125,11 +86,6 @@ class App:
             return getpass.getuser()
         except (KeyError, OSError):  # a user id without a name, as in some containers
             return f"user {os.getuid()}"
-
-    @cached_property
-    def bundles(self) -> Bundles:
-        """The code of versions."""
-        return Bundles(self.settings.state_folder / "bundles", self.control)
 
     @property
     def layout(self) -> LogLayout:
@@ -146,15 +102,6 @@ class App:
     def fingerprints(self) -> Mapping[str, str]:
         """View name -> fingerprint of the project's code for it."""
         return fingerprints(self.project, self.settings.root)
-
-    @cached_property
-    def events(self) -> Log:
-        """The event log."""
-        return self.open_log(EVENT_LOG)
-
-    def open_log(self, name: str) -> Log:
-        """Open a log of the project; the caller closes it."""
-        return self.logs.open(name, partition_count=self.settings.log.partitions)
 
     def mapping(self, name: str) -> InputMapping:
         """Return how input becomes events: an `InputMapping` by its name."""
@@ -389,17 +336,3 @@ class App:
         return parts.flink_engine(
             self.settings, logs=self.logs, store=self.views, control=self.control, objects=self.objects
         )
-
-    def close(self) -> None:
-        """Close whatever was opened. Idempotent."""
-        for part in ("events", "logs", "views", "control", "lock", "registry", "objects"):
-            if part in self.__dict__:
-                self.__dict__.pop(part).close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()

@@ -7,8 +7,8 @@ from contextlib import closing
 from functools import partial
 
 import msgspec
-import psycopg
 import pytest
+from postgres_server import end_session_of
 
 from kappa.adapters.postgres.lock import PostgresLock
 from kappa.adapters.postgres.opening import open_lock
@@ -43,19 +43,9 @@ def other(postgres) -> Iterator[PostgresLock]:
         yield other
 
 
-def end_session(postgres, lock: PostgresLock) -> None:
-    """End the session that holds a lock, as an administrator would; return when the server has let go of the lock."""
-    with psycopg.connect(postgres.dsn, autocommit=True) as administrator:
-        administrator.execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE %s",
-            (f"kappa {lock.holder().pid} %",),
-        )
-    eventually(lambda: lock.holder() is None, what="the session has ended")
-
-
 def test_a_lock_whose_connection_was_lost_is_taken_again_if_it_is_free(postgres, lock, other):
     lock.take(HERE)
-    end_session(postgres, other)
+    end_session_of(other, postgres.dsn)
 
     lock.check()
 
@@ -64,7 +54,7 @@ def test_a_lock_whose_connection_was_lost_is_taken_again_if_it_is_free(postgres,
 
 def test_a_lock_that_was_lost_and_taken_by_another_is_given_up(postgres, lock, other):
     lock.take(HERE)
-    end_session(postgres, other)
+    end_session_of(other, postgres.dsn)
     other.take(ELSEWHERE)
 
     for _ in range(2):
@@ -75,7 +65,7 @@ def test_a_lock_that_was_lost_and_taken_by_another_is_given_up(postgres, lock, o
     assert other.holder() == ELSEWHERE
 
 
-def test_a_session_of_ours_that_the_server_has_not_missed_yet_is_nobody_else(postgres, lock, other):
+def test_a_session_of_ours_that_the_server_has_not_missed_yet_is_nobody_else(lock, other):
     """A cut network: this side knows of it before the server does."""
     lock.take(HERE)
     lost, lock._session = lock._session, None

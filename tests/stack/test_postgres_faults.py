@@ -172,7 +172,7 @@ def stop_at_once(server: PostgresServer, _: random.Random) -> None:
 
 def end_sessions(server: PostgresServer, chance: random.Random) -> None:
     """End about every second session, in whatever it does."""
-    sessions = server.execute("SELECT pid FROM pg_stat_activity WHERE application_name = 'kappa'")
+    sessions = server.execute("SELECT pid FROM pg_stat_activity WHERE application_name LIKE 'kappa%'")
     for (pid,) in sessions:
         if chance.random() < 0.5:
             server.execute("SELECT pg_terminate_backend(%s)", [pid])
