@@ -15,6 +15,7 @@ _NO_RESTART = "SuppressRestartsException"
 _NAMED = re.compile(r"^(?:Caused by: )?(?:[\w$]+\.)*[\w$]+(?:Exception|Error|Failure|Unavailable|Lost|NotFound): (.+)$")
 _PEMJA = re.compile(r"^<class '[\w.]+'>: ")
 _SHOWN_CHARACTERS_MAX = 500
+_NO_SLOTS = "NoResourceAvailableException"
 
 
 class Failure(NamedTuple):
@@ -36,6 +37,8 @@ def failure_of(printed: str) -> Failure:
     """
     if said := _FINAL.search(printed):
         return Failure(_shortened(said[1]), final=True)
+    if _NO_SLOTS in printed:
+        return Failure("the cluster has too few free task slots for it", final=False)
     lines = [line.strip() for line in printed.splitlines() if line.strip() and not line.startswith(("\t", " "))]
     named = [match[1] for line in lines if (match := _NAMED.match(line))]
     reason = next(reversed(named or lines), "no reason was given")

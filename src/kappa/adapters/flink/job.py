@@ -35,6 +35,8 @@ _STOP_POLL_S = 0.1
 _RESTORE_ATTEMPTS_MAX = 3
 # A cluster lists a job a moment after its client was told so.
 _LISTED_AFTER_S = 5.0
+# What the cluster says about attempts may be 3 seconds old.
+_SETTLED_AFTER_S = 10.0
 _LAG_INTERVAL_S = 5.0
 
 
@@ -83,6 +85,8 @@ class VersionJob:
         self._turning: str | None = None
         self._replaying = self._misshapen = False
         self._submitted_at = self._start_at = self._healthy_since = self._measured_at = time.monotonic()
+        # When the job last went from one state to another, as the cluster says and when that was noticed.
+        self._changed_ms, self._changed_at = 0, 0.0
         self._failures = self._restarts_before = self._restarts = 0
 
     @property
@@ -184,7 +188,7 @@ class VersionJob:
 
     def _look_at(self, job: Job) -> None:
         rest = self._cluster.rest
-        self._restarts = max(self._restarts, rest.restarts(job.id))
+        self._count_restarts(job)
         if job.at_work:
             self._at_work(job)
             return
@@ -204,6 +208,13 @@ class VersionJob:
         elif self._savepoint and self._restarts >= _RESTORE_ATTEMPTS_MAX:
             rest.cancel(job.id)
             self._start_again(self.detail)
+
+    def _count_restarts(self, job: Job) -> None:
+        now = time.monotonic()
+        if job.changed_ms != self._changed_ms:
+            self._changed_ms, self._changed_at = job.changed_ms, now
+        if now - self._changed_at < _SETTLED_AFTER_S:
+            self._restarts = max(self._restarts, self._cluster.rest.restarts(job.id))
 
     def _at_work(self, job: Job) -> None:
         now = time.monotonic()
@@ -227,6 +238,7 @@ class VersionJob:
             self._turning = None
             if savepoint.location:
                 self._cluster.notes.keep(self.version.table.name, job=self._name, location=savepoint.location)
+                self.state, self.detail = "starting", ""
                 self.job_id, self._start_at, self._misshapen = None, time.monotonic(), False
 
     def _start_again(self, reason: str) -> None:

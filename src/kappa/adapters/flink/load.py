@@ -25,6 +25,7 @@ class LoadMeter:
         self.load: JobLoad | None = None
         self._rest = rest
         self._measured_at = float("-inf")
+        self._uptime_ms: float | None = None
         self._checkpoint: CheckpointLoad | None = None
 
     def measure(self, job_id: str) -> None:
@@ -36,6 +37,12 @@ class LoadMeter:
         if time.monotonic() - self._measured_at < _INTERVAL_S:
             return
         self._measured_at = time.monotonic()
+        uptime_ms = self._rest.metrics(f"/jobs/{job_id}", ["uptime"]).get("uptime")
+        if uptime_ms == self._uptime_ms:
+            # A JobManager that lost a TaskManager while it collected metrics may never collect any again.
+            self.load = None
+            return
+        self._uptime_ms = uptime_ms
         operators = []
         for vertex in self._rest.vertices(job_id):
             found = self._rest.vertex_metrics(job_id, vertex.id, [_BUSY, _IDLE, _BACKPRESSURED])
