@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import socket
+import uuid
 from collections.abc import Iterator
 from itertools import count
 from typing import NamedTuple
@@ -11,6 +12,9 @@ from typing import NamedTuple
 import pytest
 from hypothesis import settings
 from postgres_server import PostgresServer, programs
+from storages import KAFKA_AND_POSTGRES, SQLITE
+
+from kappa.stack import Stack
 
 pytest_plugins = ["kappa.testing.stacks"]
 
@@ -32,8 +36,12 @@ class Place(NamedTuple):
     prefix: str
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put the tests that are marked as slow behind all others."""
+    """Put the tests that are marked as slow behind all others; so are those on servers."""
+    for item in items:
+        if hasattr(item, "callspec") and item.callspec.params.get("storage", SQLITE) != SQLITE:
+            item.add_marker(pytest.mark.slow)
     items.sort(key=lambda item: item.get_closest_marker("slow") is not None)
 
 
@@ -52,13 +60,29 @@ def postgres(postgres_server: PostgresServer) -> Place:
     return Place(postgres_server.dsn, f"test{next(_numbers)}")
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
+@pytest.fixture
+def topics(small_stack: Stack) -> dict[str, str]:
+    """The environment of a project whose logs are topics, with a prefix that no other test uses."""
+    return {
+        "KAPPA_LOG_STORE": "kafka",
+        "KAPPA_KAFKA_BOOTSTRAP_SERVERS": small_stack.address("kafka"),
+        "KAPPA_KAFKA_TOPIC_PREFIX": f"{uuid.uuid4().hex[:8]}.",
+        "KAPPA_KAFKA_REPLICATION_FACTOR": "1",
+        "KAPPA_KAFKA_MIN_INSYNC_REPLICAS": "1",
+    }
+
+
+@pytest.fixture(params=[SQLITE, KAFKA_AND_POSTGRES])
 def storage(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Let every project of a test keep its rows and its versions in SQLite, then in PostgreSQL."""
+    """Let every project of a test keep its log, its rows and its versions somewhere, by its environment."""
     kind: str = request.param
-    if kind == "postgres":
+    log, _, store = kind.partition("+")
+    if log == "kafka":
+        for name, value in request.getfixturevalue("topics").items():
+            monkeypatch.setenv(name, value)
+    if store == "postgres":
         place: Place = request.getfixturevalue("postgres")
-        monkeypatch.setenv("KAPPA_STORAGE_STORE", kind)
+        monkeypatch.setenv("KAPPA_STORAGE_STORE", store)
         monkeypatch.setenv("KAPPA_POSTGRES_DSN", place.dsn)
         monkeypatch.setenv("KAPPA_POSTGRES_SCHEMA_PREFIX", place.prefix)
     return kind

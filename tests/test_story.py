@@ -14,11 +14,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from storages import KAFKA, KAFKA_AND_POSTGRES, SQLITE, on
 
 from kappa.testing.eventually import eventually
 
-# With rows and versions in SQLite, then in PostgreSQL.
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("storage")]
+pytestmark = [pytest.mark.slow, on(SQLITE, KAFKA, KAFKA_AND_POSTGRES)]
 
 SHOP = Path(__file__).parents[1] / "examples" / "shop"
 KAPPA = [sys.executable, "-m", "kappa"]

@@ -1,4 +1,4 @@
-"""A log and a control store on disk, and a way to ingest into them."""
+"""A log and a control store, and a way to ingest into them."""
 
 from __future__ import annotations
 
@@ -7,9 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from storages import open_stores
 
-from kappa.adapters.sqlite.control import SqliteControl
-from kappa.adapters.sqlite.log import SqliteLogs
 from kappa.control.ingest import (
     AsIs,
     EventReader,
@@ -75,8 +74,6 @@ class Intake:
 
 
 @pytest.fixture
-def intake(tmp_path: Path) -> Iterator[Intake]:
-    control = SqliteControl(tmp_path / "control.db")
-    with SqliteLogs(tmp_path / "logs").open("events", partition_count=4) as log:
-        yield Intake(log, control, tmp_path)
-    control.close()
+def intake(tmp_path: Path, storage: str) -> Iterator[Intake]:
+    with open_stores(tmp_path, partitions=4) as stores:
+        yield Intake(stores.events, stores.control, tmp_path)

@@ -1,4 +1,4 @@
-"""Two versions of one view on disk, folded to any position by the kernel, without worker processes."""
+"""Two versions of one view in real stores, folded to any position by the kernel, without worker processes."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, Self
 
+from storages import open_stores
+
 from kappa import Event, View, count, distinct, latest, on, total
-from kappa.adapters.sqlite.log import SqliteLogs
-from kappa.adapters.sqlite.views import SqliteViews
 from kappa.control.code import ViewCode
 from kappa.model.kernel import Kernel
 from kappa.model.records import NewRecord, Progress
@@ -18,6 +18,7 @@ from kappa.model.schema import ViewTable
 from kappa.model.views import view_spec
 from kappa.ports import Version
 from kappa.testing.accounts import EVENTS, Account, Deposited, Renamed
+from kappa.testing.reading import batches_before
 
 PARTITIONS = 3
 AT = datetime(2026, 3, 1, tzinfo=UTC)
@@ -62,9 +63,9 @@ class Deployed:
         codes: Mapping[int, ViewCode] = CODES,
         partitions: int = PARTITIONS,
     ) -> None:
-        self.log = SqliteLogs(folder / "logs").open("events", partition_count=partitions)
+        self._app = open_stores(folder, partitions=partitions)
+        self.log, self.store, self.control = self._app.events, self._app.views, self._app.control
         self.log.append(list(records))
-        self.store = SqliteViews(folder / "views")
         self.codes = codes
         self.versions = {number: self._version(number, code) for number, code in codes.items()}
         for version in self.versions.values():
@@ -87,16 +88,10 @@ class Deployed:
             }
             writer.commit(kernel.take_changes(), progress)
 
-    def forget_first_block(self) -> None:
-        """Delete the records that were appended first, as retention does."""
-        self.log._connection.execute("DELETE FROM blocks WHERE id = (SELECT min(id) FROM blocks)")
-
     def _fold_partition(self, kernel: Kernel, partition: int, start: int, end: int) -> Progress:
-        while start < end:
-            batch = self.log.read(partition, start, records_max=end - start)
+        for batch in batches_before(self.log, partition, end, start=start):
             kernel.fold(batch)
-            start = batch.next_offset
-        return Progress(start)
+        return Progress(max(start, end))
 
     def _version(self, number: int, code: ViewCode) -> Version:
         spec = view_spec(code.view)
@@ -111,8 +106,7 @@ class Deployed:
         )
 
     def close(self) -> None:
-        self.log.close()
-        self.store.close()
+        self._app.close()
 
     def __enter__(self) -> Self:
         return self
@@ -126,10 +120,7 @@ def replayed(
 ) -> dict[bytes, Any]:
     """Return the rows (columns and offset) that a partition's first records give, from scratch: the oracle."""
     kernel = Kernel(code.view, events=code.events, load=lambda _: {}, rows_max=10_000, store_empty=True)
-    start = 0
-    while start < end:
-        batch = deployed.log.read(partition, start, records_max=end - start)
+    for batch in batches_before(deployed.log, partition, end):
         kernel.fold(batch)
-        start = batch.next_offset
     rows = kernel.take_changes().rows
     return {row.key: (row.columns, row.offset) for row in rows if keys is None or row.key in keys}

@@ -1,4 +1,4 @@
-"""A log, a base version and a version that starts from a seed of it, on disk, folded without worker processes."""
+"""A log, a base version and a version that starts from a seed of it, in real stores, folded without workers."""
 
 from __future__ import annotations
 
@@ -12,10 +12,9 @@ from pathlib import Path
 from typing import Any, Self
 
 import msgspec
+from storages import append_in_transactions, open_stores
 
 from kappa.adapters.sqlite.control import SqliteControl
-from kappa.adapters.sqlite.log import SqliteLogs
-from kappa.adapters.sqlite.views import SqliteViews
 from kappa.control.bundles import Bundles
 from kappa.control.code import ViewCode
 from kappa.control.fingerprints import fingerprint_parts
@@ -25,7 +24,8 @@ from kappa.model.kernel import Kernel
 from kappa.model.records import NewRecord, Progress
 from kappa.model.schema import ViewTable
 from kappa.model.views import view_spec
-from kappa.ports import Deployment, Seed, Snapshot, Version
+from kappa.ports import Deployment, Seed, Snapshot, Version, ViewStore
+from kappa.testing.reading import batches_of
 
 PARTITIONS = 3
 _SOURCES = Path(tempfile.mkdtemp(prefix="kappa-seeds-"))  # the code of all versions, imported once
@@ -95,9 +95,8 @@ class Seeds:
     def __init__(
         self, folder: Path, old: Code, new: Code, *, seed: Seed, groups: tuple[int, int] = (1, 1), partitions: int = 3
     ) -> None:
-        self.log = SqliteLogs(folder / "logs").open("events", partition_count=partitions)
-        self.store = SqliteViews(folder / "views")
-        self.control = SqliteControl(folder / "control.db")
+        self._app = open_stores(folder, partitions=partitions)
+        self.log, self.store, self.control = self._app.events, self._app.views, self._app.control
         self.codes = {1: old, 2: new}
         bundle = self.control.store_bundle(b"").id
         self.versions: dict[int, Version] = {}
@@ -110,7 +109,7 @@ class Seeds:
             self.store.create(table)
 
     def append(self, records: Iterable[NewRecord]) -> None:
-        self.log.append(list(records))
+        append_in_transactions(self.log, list(records))
 
     def fold(self, number: int) -> None:
         """Fold a version on from its progress to the end of the log."""
@@ -179,9 +178,8 @@ class Seeds:
             )
             for number, code in self.codes.items()
         }
-        for partition, end in self.log.ends().items():
-            for offset in range(end):
-                batch = self.log.read(partition, offset, records_max=1)
+        for partition in range(self.log.partition_count):
+            for batch in batches_of(self.log, partition, records_max=1):
                 kernel = kernels[number_of(batch.event_times_us[0] // 1_000_000)]
                 kernel.fold(batch)
                 changes = kernel.take_changes()
@@ -191,9 +189,7 @@ class Seeds:
         return {key.decode(): _fields(self.codes[2], state) for key, state in states.items()}, dead
 
     def close(self) -> None:
-        self.log.close()
-        self.store.close()
-        self.control.close()
+        self._app.close()
 
     def __enter__(self) -> Self:
         return self
@@ -210,7 +206,7 @@ def _fields(code: Code, state: bytes) -> dict[str, Any]:
 class FuzzyViews:
     """A store whose snapshots hold rows that are newer than their progress says."""
 
-    def __init__(self, store: SqliteViews, *, ahead: Sequence[int]) -> None:
+    def __init__(self, store: ViewStore, *, ahead: Sequence[int]) -> None:
         self._store, self._ahead = store, ahead
 
     @contextmanager

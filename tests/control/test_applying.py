@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
@@ -12,6 +11,7 @@ from typing import Any, Self
 
 import msgspec
 import pytest
+from storages import KAFKA_AND_POSTGRES, SQLITE, environment_of
 
 from kappa.adapters.embedded.fold import FoldWorker, Pace
 from kappa.app import App
@@ -203,12 +203,6 @@ class Pipeline:
         return control.release(), versions, rows, history, plans
 
 
-def environment_of(folder: Path) -> dict[str, str]:
-    """Return this process's environment, with a place in PostgreSQL, if that is asked for, that is the folder's own."""
-    own = {"KAPPA_POSTGRES_SCHEMA_PREFIX": f"folder_{hashlib.sha256(bytes(folder)).hexdigest()[:16]}"}
-    return {**os.environ, **own}
-
-
 @contextmanager
 def pipeline(folder: Path) -> Iterator[Pipeline]:
     folder.mkdir()
@@ -303,7 +297,11 @@ SCENARIOS: dict[str, Scenario] = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize("scenario", SCENARIOS.values(), ids=SCENARIOS)
-def test_killed_before_any_write_and_run_again_it_ends_in_the_same_state(tmp_path: Path, scenario: Scenario) -> None:
+@pytest.mark.parametrize(("storage", "every"), [(SQLITE, 1), (KAFKA_AND_POSTGRES, 7)], indirect=["storage"])
+def test_killed_before_any_write_and_run_again_it_ends_in_the_same_state(
+    tmp_path: Path, storage: str, every: int, scenario: Scenario
+) -> None:
+    """Before any write in files; elsewhere, where a pipeline takes a second, before every seventh."""
     with pipeline(tmp_path / "undisturbed") as undisturbed:
         assert undisturbed.apply(scenario(undisturbed)).state is PlanState.APPLIED
         expected = undisturbed.state()
@@ -319,7 +317,7 @@ def test_killed_before_any_write_and_run_again_it_ends_in_the_same_state(tmp_pat
                 killed = True
             shops.apply(record)
             assert shops.state() == expected, f"killed before write {writes}"
-        writes += 1
+        writes += every
     assert writes > record.steps_done + 1
 
 

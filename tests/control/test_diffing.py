@@ -10,11 +10,11 @@ from pathlib import Path
 import msgspec
 import pytest
 from control.deployed import AT, CODES, PARTITIONS, Deployed, replayed
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from storages import append_in_transactions, examples, forget
 
 from kappa import View, count
-from kappa.adapters.sqlite.control import SqliteControl
 from kappa.control import diffing
 from kappa.control.code import ViewCode
 from kappa.control.diffing import diff, diff_and_keep, versions_to_compare
@@ -64,6 +64,13 @@ def compare(
         between()
 
 
+def written_in(folder: str, written: Written) -> Deployed:
+    """Return versions in a folder, and a log with these events, appended as ingestion does."""
+    made = Deployed(Path(folder))
+    append_in_transactions(made.log, [record(*each) for each in written])
+    return made
+
+
 def position(deployed: Deployed, tenths: list[int]) -> dict[int, int]:
     return {partition: end * tenths[partition] // 10 for partition, end in deployed.log.ends().items()}
 
@@ -83,91 +90,103 @@ def by_hand(deployed: Deployed, key: bytes, end: int) -> str:
     return "changed" if common.changed(left[0], right[0]) else "equal"
 
 
-@settings(max_examples=80)
-@given(written=written_events, first=shares, second=shares)
-def test_a_diff_of_versions_anywhere_equals_a_comparison_by_hand(written: Written, first, second) -> None:
+def test_a_diff_of_versions_anywhere_equals_a_comparison_by_hand(storage: str) -> None:
     """Every key is compared at the lesser position, or where the last of its events is that either row holds."""
-    with tempfile.TemporaryDirectory() as folder, Deployed(Path(folder), [record(*each) for each in written]) as made:
-        made.fold(1, position(made, first))
-        made.fold(2, position(made, second))
-        lesser = {each: min(position(made, first)[each], position(made, second)[each]) for each in range(PARTITIONS)}
-        offsets = [stored_offsets(made, number) for number in (1, 2)]
-        expected = {
-            key: by_hand(made, key, max(lesser[partition_of(key, PARTITIONS)], *(o.get(key, -1) + 1 for o in offsets)))
-            for key in offsets[0] | offsets[1]
-        }
 
-        report = compare(made)
+    @examples(80, storage)
+    @given(written=written_events, first=shares, second=shares)
+    def law(written: Written, first, second) -> None:
+        with tempfile.TemporaryDirectory() as folder, written_in(folder, written) as made:
+            made.fold(1, position(made, first))
+            made.fold(2, position(made, second))
+            lesser = {
+                each: min(position(made, first)[each], position(made, second)[each]) for each in range(PARTITIONS)
+            }
+            offsets = [stored_offsets(made, number) for number in (1, 2)]
+            expected = {
+                key: by_hand(
+                    made, key, max(lesser[partition_of(key, PARTITIONS)], *(o.get(key, -1) + 1 for o in offsets))
+                )
+                for key in offsets[0] | offsets[1]
+            }
 
-        assert report.position == lesser
-        assert (report.unverified, report.complete, report.notes) == (0, True, ())
-        verdicts = list(expected.values())
-        assert (report.equal, report.changed, report.only_left, report.only_right) == tuple(
-            verdicts.count(each) for each in ("equal", "changed", "only-left", "only-right")
-        )
-        found = {encode_key(sample.key): sample.kind for sample in report.samples}
-        assert found == {key: verdict for key, verdict in expected.items() if verdict != "equal"}
+            report = compare(made)
 
+            assert report.position == lesser
+            assert (report.unverified, report.complete, report.notes) == (0, True, ())
+            verdicts = list(expected.values())
+            assert (report.equal, report.changed, report.only_left, report.only_right) == tuple(
+                verdicts.count(each) for each in ("equal", "changed", "only-left", "only-right")
+            )
+            found = {encode_key(sample.key): sample.kind for sample in report.samples}
+            assert found == {key: verdict for key, verdict in expected.items() if verdict != "equal"}
 
-@settings(max_examples=60)
-@given(
-    written=written_events,
-    first=shares,
-    second=shares,
-    steps=st.lists(st.tuples(shares, shares), max_size=6),
-    room=st.sampled_from([0, 3, 1_000]),
-)
-def test_a_diff_of_versions_that_consume_compares_every_key_once_where_both_rows_are_true(
-    written: Written, first, second, steps, room: int
-) -> None:
-    with tempfile.TemporaryDirectory() as folder, Deployed(Path(folder), [record(*each) for each in written]) as made:
-        made.fold(1, position(made, first))
-        made.fold(2, position(made, second))
-        at_first = stored_offsets(made, 1).keys() | stored_offsets(made, 2).keys()
-        course = iter(steps)
-
-        def consume() -> None:
-            for number, tenths in zip((1, 2), next(course, ()), strict=False):
-                made.fold(number, position(made, tenths))
-
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(diffing, "_BATCH_ROWS", 2)
-            patch.setattr(diffing, "_ROUND_KEYS", 2)
-            patch.setattr(diffing, "_BOTH_KEYS_MAX", room)
-            report = compare(made, between=consume)
-
-        at_last = stored_offsets(made, 1).keys() | stored_offsets(made, 2).keys()
-        assert report.unverified == 0
-        assert len(at_first) <= report.compared <= len(at_last)
-        sampled = {encode_key(sample.key): sample for sample in report.samples}
-        assert len(sampled) == len(report.samples) == report.changed + report.only_left + report.only_right
-        for key, sample in sampled.items():
-            assert by_hand(made, key, sample.end) == sample.kind
-        ends = made.log.ends()
-        for key in at_first - sampled.keys():
-            partition = partition_of(key, PARTITIONS)
-            reached = range(report.position[partition], ends[partition] + 1)
-            assert any(by_hand(made, key, end) == "equal" for end in reached), key
+    law()
 
 
-@settings(max_examples=60)
-@given(written=written_events, tenths=shares, end=shares)
-def test_a_row_that_is_folded_forward_is_the_row_that_the_version_will_have(written: Written, tenths, end) -> None:
-    with tempfile.TemporaryDirectory() as folder, Deployed(Path(folder), [record(*each) for each in written]) as made:
-        made.fold(1, position(made, end))
-        made.fold(2, position(made, tenths))
-        settling_ = Settling(
-            *made.versions.values(), store=made.store, log=made.log, load_code=made.code, records_max=1_000
-        )
-        keys = tuple(stored_offsets(made, 1).keys() | stored_offsets(made, 2).keys())
-        pairs = settling_.settle(keys)
+def test_a_diff_of_versions_that_consume_compares_every_key_once_where_both_rows_are_true(storage: str) -> None:
+    @examples(60, storage)
+    @given(
+        written=written_events,
+        first=shares,
+        second=shares,
+        steps=st.lists(st.tuples(shares, shares), max_size=6),
+        room=st.sampled_from([0, 3, 1_000]),
+    )
+    def law(written: Written, first, second, steps, room: int) -> None:
+        with tempfile.TemporaryDirectory() as folder, written_in(folder, written) as made:
+            made.fold(1, position(made, first))
+            made.fold(2, position(made, second))
+            at_first = stored_offsets(made, 1).keys() | stored_offsets(made, 2).keys()
+            course = iter(steps)
 
-        assert {pair.key for pair in pairs} == set(keys)
-        for pair in pairs:
-            partition = partition_of(pair.key, PARTITIONS)
-            for code, row in zip(CODES.values(), (pair.left, pair.right), strict=True):
-                expected = replayed(code, made, partition, pair.end, {pair.key}).get(pair.key)
-                assert (None if row is None else (row.columns, row.offset)) == expected
+            def consume() -> None:
+                for number, tenths in zip((1, 2), next(course, ()), strict=False):
+                    made.fold(number, position(made, tenths))
+
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(diffing, "_BATCH_ROWS", 2)
+                patch.setattr(diffing, "_ROUND_KEYS", 2)
+                patch.setattr(diffing, "_BOTH_KEYS_MAX", room)
+                report = compare(made, between=consume)
+
+            at_last = stored_offsets(made, 1).keys() | stored_offsets(made, 2).keys()
+            assert report.unverified == 0
+            assert len(at_first) <= report.compared <= len(at_last)
+            sampled = {encode_key(sample.key): sample for sample in report.samples}
+            assert len(sampled) == len(report.samples) == report.changed + report.only_left + report.only_right
+            for key, sample in sampled.items():
+                assert by_hand(made, key, sample.end) == sample.kind
+            ends = made.log.ends()
+            for key in at_first - sampled.keys():
+                partition = partition_of(key, PARTITIONS)
+                reached = range(report.position[partition], ends[partition] + 1)
+                assert any(by_hand(made, key, end) == "equal" for end in reached), key
+
+    law()
+
+
+def test_a_row_that_is_folded_forward_is_the_row_that_the_version_will_have(storage: str) -> None:
+    @examples(60, storage)
+    @given(written=written_events, tenths=shares, end=shares)
+    def law(written: Written, tenths, end) -> None:
+        with tempfile.TemporaryDirectory() as folder, written_in(folder, written) as made:
+            made.fold(1, position(made, end))
+            made.fold(2, position(made, tenths))
+            settling_ = Settling(
+                *made.versions.values(), store=made.store, log=made.log, load_code=made.code, records_max=1_000
+            )
+            keys = tuple(stored_offsets(made, 1).keys() | stored_offsets(made, 2).keys())
+            pairs = settling_.settle(keys)
+
+            assert {pair.key for pair in pairs} == set(keys)
+            for pair in pairs:
+                partition = partition_of(pair.key, PARTITIONS)
+                for code, row in zip(CODES.values(), (pair.left, pair.right), strict=True):
+                    expected = replayed(code, made, partition, pair.end, {pair.key}).get(pair.key)
+                    assert (None if row is None else (row.columns, row.offset)) == expected
+
+    law()
 
 
 def test_rows_meet_where_both_are_true() -> None:
@@ -186,7 +205,7 @@ def test_rows_meet_where_both_are_true() -> None:
     assert not met(None, row(9), 4, 10)
 
 
-def test_a_row_is_folded_forward_to_the_other_one_and_no_further(tmp_path: Path) -> None:
+def test_a_row_is_folded_forward_to_the_other_one_and_no_further(tmp_path: Path, storage: str) -> None:
     """Version 1 sets the name aside and stays where it was; version 2 would take it."""
     kinds = [(0, "ana"), (0, "bob"), (5, "ana"), (0, "bob")]
     records = [record(kind, account, 2 * at) for at, (kind, account) in enumerate(kinds)]
@@ -197,17 +216,20 @@ def test_a_row_is_folded_forward_to_the_other_one_and_no_further(tmp_path: Path)
     assert (report.equal, report.compared, report.complete) == (2, 2, True)
 
 
-@settings(max_examples=20)
-@given(written=written_events)
-def test_a_version_does_not_differ_from_itself(written: Written) -> None:
-    with tempfile.TemporaryDirectory() as folder, Deployed(Path(folder), [record(*each) for each in written]) as made:
-        made.fold(1)
+def test_a_version_does_not_differ_from_itself(storage: str) -> None:
+    @examples(20, storage)
+    @given(written=written_events)
+    def law(written: Written) -> None:
+        with tempfile.TemporaryDirectory() as folder, written_in(folder, written) as made:
+            made.fold(1)
 
-        report = compare(made, 1, 1)
+            report = compare(made, 1, 1)
 
-    assert (report.changed, report.only_left, report.only_right, report.unverified) == (0, 0, 0, 0)
-    assert report.compared == report.equal == len({key for kind, key, _ in written if kind in {0, 1, 2, 3, 4}})
-    assert (report.samples, report.added, report.removed, report.complete) == ((), (), (), True)
+        assert (report.changed, report.only_left, report.only_right, report.unverified) == (0, 0, 0, 0)
+        assert report.compared == report.equal == len({key for kind, key, _ in written if kind in {0, 1, 2, 3, 4}})
+        assert (report.samples, report.added, report.removed, report.complete) == ((), (), (), True)
+
+    law()
 
 
 def deposits(*amounts: int, account: str = "ana") -> list:
@@ -216,7 +238,7 @@ def deposits(*amounts: int, account: str = "ana") -> list:
 
 
 @pytest.fixture
-def folded(tmp_path: Path):
+def folded(tmp_path: Path, storage: str):
     """Return a function that writes records and folds both versions to the end."""
     opened = []
 
@@ -346,7 +368,7 @@ def test_code_that_cannot_be_loaded_leaves_moved_keys_unverified_and_samples_une
 def test_history_that_has_left_the_log_is_said(folded) -> None:
     made = folded(deposits(0, 1))
     made.log.append(deposits(2))
-    made.forget_first_block()
+    forget(made.log, b"ana", before=2)
 
     [sample] = compare(made).samples
 
@@ -380,9 +402,9 @@ def test_expectations_are_judged(folded) -> None:
     )
 
 
-def test_a_report_is_kept_for_whoever_promotes(folded, tmp_path: Path) -> None:
+def test_a_report_is_kept_for_whoever_promotes(folded) -> None:
     made = folded([*deposits(0, 1), record(4, "ana", 5), record(6, "cyd", 1)])
-    control = SqliteControl(tmp_path / "control.db")
+    control = made.control
 
     course = diff_and_keep(
         *made.versions.values(), store=made.store, control=control, log=made.log, load_code=made.code
@@ -390,7 +412,6 @@ def test_a_report_is_kept_for_whoever_promotes(folded, tmp_path: Path) -> None:
     assert all(advance.done <= advance.total for advance in course)
 
     kept = control.diff("account", 1, 2)
-    control.close()
     report = msgspec.json.decode(kept.document, type=DiffReport)
     assert (report.changed, report.only_right, report.complete, report.taken_at) == (1, 1, True, kept.taken_at)
     assert report.samples[0].cause.event["note"] == "n1"
@@ -421,12 +442,12 @@ def test_a_version_without_rows_is_refused(folded) -> None:
         compare(made)
 
 
-def test_by_default_the_primary_is_compared_with_the_newest_candidate(folded, tmp_path: Path) -> None:
+def test_by_default_the_primary_is_compared_with_the_newest_candidate(folded) -> None:
     made = folded([])
-    control = SqliteControl(tmp_path / "control.db")
+    control = made.control
     bundle = control.store_bundle(b"code").id
     for number in (1, 2, 3):
-        table = msgspec.structs.replace(made.versions[1].table, version=number)
+        table = msgspec.structs.replace(made.versions[min(number, 2)].table, version=number)
         control.deploy(Deployment(table, f"f{number}", {}, bundle))
     entry = HistoryEntry(id="1", at=AT, actor="ana", action="promote")
     control.change_release(Release(1, {"account": 2}), expected_revision=0, entry=entry)
@@ -446,4 +467,3 @@ def test_by_default_the_primary_is_compared_with_the_newest_candidate(folded, tm
         chosen()
     with pytest.raises(ViewNotFound):
         versions_to_compare("acount", None, None, control=control)
-    control.close()

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from control.crashing import Crashes, CrashingLog
 
-from kappa.adapters.sqlite.control import SqliteControl
-from kappa.adapters.sqlite.log import SqliteLogs
+from kappa.app import App
+from kappa.config import load_settings
 from kappa.ports import Log
 from kappa.testing.reading import all_batches
 
@@ -28,7 +28,7 @@ def line(number: int) -> bytes:
 
 
 @pytest.fixture
-def project(tmp_path: Path) -> Path:
+def project(tmp_path: Path, storage: str) -> Path:
     (tmp_path / "kappa.toml").write_text(SETTINGS)
     (tmp_path / "events.ndjson").write_bytes(b"".join(line(number) + b"\n" for number in range(LINES)))
     return tmp_path
@@ -51,14 +51,12 @@ def kill_after(process: subprocess.Popen[bytes], log: Log, *, records: int) -> b
 
 def test_killed_at_any_point_and_started_again_it_adds_each_event_once(project: Path) -> None:
     kills = 0
-    with SqliteLogs(project / ".kappa" / "logs").open("events", partition_count=4) as log:
+    with App(load_settings(project, os.environ)) as app:
         for records in range(1, LINES, LINES // 5):
-            kills += kill_after(ingesting(project), log, records=records)
+            kills += kill_after(ingesting(project), app.events, records=records)
         assert ingesting(project).wait() == 0
-        found = [value for batch in all_batches(log) for value in batch.values]
-    control = SqliteControl(project / ".kappa" / "control.db")
-    rejected = [entry.value for entry in control.rejected(limit=LINES)]
-    control.close()
+        found = [value for batch in all_batches(app.events) for value in batch.values]
+        rejected = [entry.value for entry in app.control.rejected(limit=LINES)]
 
     assert kills >= 3
     assert sorted(found) == sorted(line(number) for number in range(LINES) if number % EVERY_BAD)

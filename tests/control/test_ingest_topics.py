@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import pytest
 from control.crashing import Crashes, CrashingLog
+from storages import open_stores
 
-from kappa.adapters.sqlite.control import SqliteControl
-from kappa.adapters.sqlite.log import SqliteLogs
 from kappa.control.ingest import AsIs, EventReader
 from kappa.control.ingest.topics import TopicIngestion
 from kappa.model.records import NewRecord
@@ -26,9 +25,13 @@ class Topic:
     """A topic that somebody else keys by country, and the log that takes it."""
 
     def __init__(self, folder: Path) -> None:
-        self.topic = SqliteLogs(folder / "theirs").open("orders", partition_count=3)
-        self.log = SqliteLogs(folder / "ours").open("events", partition_count=4)
-        self.control = SqliteControl(folder / "control.db")
+        self._opened = ExitStack()
+        theirs = self._opened.enter_context(open_stores(folder / "theirs", partitions=3))
+        ours = self._opened.enter_context(open_stores(folder / "ours", partitions=4))
+        self.topic, self.log, self.control = theirs.open_log("orders"), ours.events, ours.control
+
+    def close(self) -> None:
+        self._opened.close()
 
     def produce(self, count: int, *, start: int = 0) -> None:
         numbers = range(start, start + count)
@@ -43,9 +46,8 @@ class Topic:
 
 
 @pytest.fixture
-def orders(tmp_path: Path) -> Iterator[Topic]:
-    made = Topic(tmp_path)
-    with made.topic, made.log, closing(made.control):
+def orders(tmp_path: Path, storage: str) -> Iterator[Topic]:
+    with closing(Topic(tmp_path)) as made:
         yield made
 
 

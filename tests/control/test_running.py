@@ -14,6 +14,7 @@ from pathlib import Path
 import msgspec
 import pytest
 from postgres_server import PostgresServer, end_session_of
+from storages import KAFKA, KAFKA_AND_POSTGRES, SQLITE, on
 
 from kappa import parts
 from kappa.app import App
@@ -29,6 +30,8 @@ from kappa.model.records import NewRecord
 from kappa.planning.states import VersionState
 from kappa.ports import Former, Holder, Seed, Version, WorkerHealth
 from kappa.testing.eventually import eventually
+
+pytestmark = on(SQLITE, KAFKA, KAFKA_AND_POSTGRES)
 
 SETTINGS = """
 [project]

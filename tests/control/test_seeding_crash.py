@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from control.crashing import Crashes
 from control.seeds import Seeds, code, paid
+from storages import KAFKA_AND_POSTGRES, SQLITE
 
 from kappa.control import seed_writer
 from kappa.errors import Fenced
@@ -49,6 +50,8 @@ class Killed:
             raise Crashes
         result = write(*args, **options)
         if self._left == 0:
+            if hasattr(result, "close"):  # a writer, whose connection ends with the process
+                result.close()
             raise Crashes
         return result
 
@@ -84,8 +87,14 @@ def seeds(folder: Path, kind: str) -> Seeds:
 
 
 @pytest.mark.parametrize("durable", [False, True], ids=["before it is durable", "after it is durable"])
-@pytest.mark.parametrize("kind", NEW)
-def test_a_seed_that_was_interrupted_anywhere_ends_with_the_same_rows(tmp_path: Path, kind: str, durable: bool) -> None:
+@pytest.mark.parametrize(
+    ("storage", "kind"),
+    [*((SQLITE, kind) for kind in NEW), (KAFKA_AND_POSTGRES, "range, folded again")],
+    indirect=["storage"],
+)
+def test_a_seed_that_was_interrupted_anywhere_ends_with_the_same_rows(
+    tmp_path: Path, storage: str, kind: str, durable: bool
+) -> None:
     with seeds(tmp_path / "undisturbed", kind) as undisturbed:
         undisturbed.seed()
         expected = undisturbed.rows(), undisturbed.dead_letters()
@@ -105,7 +114,7 @@ def test_a_seed_that_was_interrupted_anywhere_ends_with_the_same_rows(tmp_path: 
         assert (it.rows(), it.dead_letters()) == expected
 
 
-def test_the_base_may_fold_on_between_two_attempts(tmp_path: Path) -> None:
+def test_the_base_may_fold_on_between_two_attempts(tmp_path: Path, storage: str) -> None:
     with seeds(tmp_path, "range, folded again") as it:
         killed = Killed(at=16, durable=True)
         with pytest.raises(Crashes):
@@ -119,7 +128,7 @@ def test_the_base_may_fold_on_between_two_attempts(tmp_path: Path) -> None:
         assert it.rows() == it.by_turns(lambda at_s: 2 if 100 <= at_s < 200 else 1)[0]
 
 
-def test_a_complete_seed_is_left_alone(tmp_path: Path) -> None:
+def test_a_complete_seed_is_left_alone(tmp_path: Path, storage: str) -> None:
     with seeds(tmp_path, "migration") as it:
         note = it.seed()
         it.append([paid("new", 1)])
@@ -129,7 +138,7 @@ def test_a_complete_seed_is_left_alone(tmp_path: Path) -> None:
         assert "new" not in it.rows()
 
 
-def test_of_two_that_make_the_same_seed_the_later_wins(tmp_path: Path) -> None:
+def test_of_two_that_make_the_same_seed_the_later_wins(tmp_path: Path, storage: str) -> None:
     with seeds(tmp_path, "migration") as it:
         first = TakenOver(it)
 

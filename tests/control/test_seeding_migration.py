@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 from control.seeds import PARTITIONS, Code, FuzzyViews, Seeds, code, named, paid
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
+from storages import examples, forget
 
 from kappa.errors import SeedRefused
 from kappa.model.records import NewRecord
@@ -81,32 +82,38 @@ def plan(it: Seeds) -> Migration | str:
     )
 
 
-@settings(max_examples=60)
-@given(
-    evolution=evolutions(),
-    before=records(),
-    after=records(),
-    groups=st.tuples(st.integers(1, 3), st.integers(1, 3)),
-    ahead=st.lists(st.integers(0, 3), min_size=PARTITIONS, max_size=PARTITIONS),
-)
-def test_a_migration_that_is_proven_equals_a_replay(
-    evolution: tuple[Code, Code],
-    before: list[NewRecord],
-    after: list[NewRecord],
-    groups: tuple[int, int],
-    ahead: list[int],
-) -> None:
-    with tempfile.TemporaryDirectory() as folder, Seeds(Path(folder), *evolution, seed=MIGRATION, groups=groups) as it:
-        it.append(before)
-        it.fold(1)
-        assume(isinstance(plan(it), Migration))
+def test_a_migration_that_is_proven_equals_a_replay(storage: str) -> None:
+    @examples(60, storage)
+    @given(
+        evolution=evolutions(),
+        before=records(),
+        after=records(),
+        groups=st.tuples(st.integers(1, 3), st.integers(1, 3)),
+        ahead=st.lists(st.integers(0, 3), min_size=PARTITIONS, max_size=PARTITIONS),
+    )
+    def law(
+        evolution: tuple[Code, Code],
+        before: list[NewRecord],
+        after: list[NewRecord],
+        groups: tuple[int, int],
+        ahead: list[int],
+    ) -> None:
+        with (
+            tempfile.TemporaryDirectory() as folder,
+            Seeds(Path(folder), *evolution, seed=MIGRATION, groups=groups) as it,
+        ):
+            it.append(before)
+            it.fold(1)
+            assume(isinstance(plan(it), Migration))
 
-        note = it.seed(store=FuzzyViews(it.store, ahead=ahead))
-        it.append(after)
-        it.fold(2)
+            note = it.seed(store=FuzzyViews(it.store, ahead=ahead))
+            it.append(after)
+            it.fold(2)
 
-        assert (it.rows(), sorted(it.dead_letters())) == (it.replayed()[0], sorted(it.replayed()[1]))
-        assert "equal a full replay" in note or note == "unverified: there are no rows to compare"
+            assert (it.rows(), sorted(it.dead_letters())) == (it.replayed()[0], sorted(it.replayed()[1]))
+            assert "equal a full replay" in note or note == "unverified: there are no rows to compare"
+
+    law()
 
 
 OLD = (
@@ -127,7 +134,9 @@ def migrated(folder: Path, *new: str, function: str) -> Seeds:
     return it
 
 
-def test_what_the_author_returns_becomes_the_row_and_the_rest_begins_with_its_default(tmp_path: Path) -> None:
+def test_what_the_author_returns_becomes_the_row_and_the_rest_begins_with_its_default(
+    tmp_path: Path, storage: str
+) -> None:
     body = "old['_secret'].append(2)\nreturn {'name': f\"{old['first_name']} {old['last_name']}\", 'score': 3}"
     with migrated(tmp_path, 'name: str = ""', "score: float = 0.0", "level: int = 7", OLD[3], function=body) as it:
         note = it.seed()
@@ -143,7 +152,7 @@ def test_what_the_author_returns_becomes_the_row_and_the_rest_begins_with_its_de
         assert note.startswith("2 of 2 sampled keys differ from a full replay: the migration does not equal a replay")
 
 
-def test_an_average_that_is_declared_alike_goes_on_from_its_hidden_state(tmp_path: Path) -> None:
+def test_an_average_that_is_declared_alike_goes_on_from_its_hidden_state(tmp_path: Path, storage: str) -> None:
     with migrated(tmp_path, "typical: Decimal | None = average(Paid.amount)", function="return {}") as it:
         it.seed()
         it.append([paid("ana", 4, amount="9")])
@@ -163,7 +172,7 @@ def test_an_average_that_is_declared_alike_goes_on_from_its_hidden_state(tmp_pat
         ("return None", "expected a dict of the new row's fields, got `NoneType`"),
     ],
 )
-def test_a_row_that_cannot_be_made_refuses_the_seed(tmp_path: Path, function: str, reason: str) -> None:
+def test_a_row_that_cannot_be_made_refuses_the_seed(tmp_path: Path, storage: str, function: str, reason: str) -> None:
     function = f"return {{}} if old['user'] == 'ana' else ({function.removeprefix('return ')})"
     with migrated(tmp_path, "level: int = 0", OLD[3], OLD[4], function=function) as it:
         with pytest.raises(SeedRefused) as refused:
@@ -175,7 +184,7 @@ def test_a_row_that_cannot_be_made_refuses_the_seed(tmp_path: Path, function: st
         assert {its.next_offset for its in it.store.progress(it.versions[2].table).values()} == {0}
 
 
-def test_a_change_that_needs_the_log_is_refused(tmp_path: Path) -> None:
+def test_a_change_that_needs_the_log_is_refused(tmp_path: Path, storage: str) -> None:
     with (
         Seeds(tmp_path, code("n: int = count(Paid)"), code("m: int = total(Paid.units)"), seed=MIGRATION) as it,
         pytest.raises(SeedRefused, match="fold m is new: its history is in the log"),
@@ -183,19 +192,19 @@ def test_a_change_that_needs_the_log_is_refused(tmp_path: Path) -> None:
         it.seed()
 
 
-def test_a_migration_needs_no_history_but_cannot_be_verified_without(tmp_path: Path) -> None:
+def test_a_migration_needs_no_history_but_cannot_be_verified_without(tmp_path: Path, storage: str) -> None:
     new = code("n: int = count(Paid)", "level: int = 1")
     with Seeds(tmp_path, code("n: int = count(Paid)"), new, seed=MIGRATION, partitions=1) as it:
         it.append([paid("ana", 1)])
         it.append([paid("ana", 2)])
         it.fold(1)
-        it.log._connection.execute("DELETE FROM blocks WHERE id = (SELECT min(id) FROM blocks)")
+        forget(it.log, b"ana", before=1)
 
         assert it.seed() == "unverified: the log no longer holds events[0] before 1"
         assert it.rows()["ana"]["n"] == 2
 
 
-def test_a_dead_letter_that_arrives_before_the_rows_are_read_counts(tmp_path: Path) -> None:
+def test_a_dead_letter_that_arrives_before_the_rows_are_read_counts(tmp_path: Path, storage: str) -> None:
     """The fold that goes might be why: a replay would fold the event."""
     old, new = code("n: int = count(Paid)", "m: int = total(Paid.units)"), code("n: int = count(Paid)")
     with Seeds(tmp_path, old, new, seed=MIGRATION) as it:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from storages import KAFKA, KAFKA_AND_POSTGRES, SQLITE, on
 
 from kappa.adapters.embedded.engine import EmbeddedEngine
 from kappa.app import App
@@ -84,6 +85,7 @@ def world(tmp_path: Path, storage: str) -> Iterator[Embedded]:
     embedded.close()
 
 
+@on(SQLITE, KAFKA, KAFKA_AND_POSTGRES)
 class TestEmbeddedEngine(EngineConformance):
     pass
 

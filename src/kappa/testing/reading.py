@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterator
 
 from kappa.model.records import RecordBatch
@@ -13,6 +14,30 @@ def batches_of(log: Log, partition: int, start: int = 0, *, records_max: int = 1
     while batch := log.read(partition, start, records_max=records_max):
         yield batch
         start = batch.next_offset
+
+
+def batches_before(log: Log, partition: int, end: int, *, start: int = 0) -> Iterator[RecordBatch]:
+    """Yield the records of one partition from offset `start` to `end`, which one batch of a log with gaps may pass."""
+    for batch in batches_of(log, partition, start):
+        yield before(batch, end)
+        if batch.next_offset >= end:
+            return
+
+
+def before(batch: RecordBatch, end: int) -> RecordBatch:
+    """Return the records of a batch before offset `end`."""
+    count = bisect_left(batch.offsets, end)
+    return RecordBatch(
+        batch.partition,
+        batch.offsets[:count],
+        batch.keys[:count],
+        batch.values[:count],
+        batch.event_times_us[:count],
+        batch.appended_at_us[:count],
+        min(batch.next_offset, end),
+        batch.event_time_max_us,
+        batch.origins[:count],
+    )
 
 
 def all_batches(log: Log) -> Iterator[RecordBatch]:
