@@ -115,7 +115,10 @@ class KafkaLog:
     def _await_visibility(self) -> None:
         """Wait until readers see what is in the log now, unless somebody else's transaction is in the way."""
         wanted, deadline = self._reader.ends_uncommitted(), time.monotonic() + _VISIBLE_S
-        while self._reader.ends() != wanted and time.monotonic() < deadline:
+        # Not equal: the mark that ends the transaction may have been written between the two questions.
+        while any(end < wanted[partition] for partition, end in self._reader.ends().items()):
+            if time.monotonic() >= deadline:
+                break
             time.sleep(_DELAY_S)
 
     def source_state(self, name: str) -> str | None:
