@@ -13,7 +13,6 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from postgres_server import PostgresServer, end_session_of
 from storages import KAFKA, KAFKA_AND_POSTGRES, SQLITE, on
 
 from kappa import parts
@@ -25,7 +24,7 @@ from kappa.control.history import new_entry
 from kappa.control.progress import VersionProgress
 from kappa.control.running import Run, RunStatus, refuse_failed
 from kappa.control.versions import deployment_of
-from kappa.errors import TakenOver, WorkerFailed
+from kappa.errors import WorkerFailed
 from kappa.model.records import NewRecord
 from kappa.planning.states import VersionState
 from kappa.ports import Former, Holder, Seed, Version, WorkerHealth
@@ -381,35 +380,3 @@ def test_an_old_report_is_of_a_process_that_is_gone(project: Visits) -> None:
     with closing(parts.open_lock(project.app.settings)) as lock, project.app.runner() as runner:
         lock.take(ELSEWHERE)
         assert runner.poll() is None
-
-
-@pytest.mark.parametrize("storage", ["postgres"], indirect=True)
-def test_a_run_whose_lock_another_process_has_taken_since_ends(
-    project: Visits, postgres_server: PostgresServer
-) -> None:
-    project.append(7)
-    with closing(parts.open_lock(project.app.settings)) as elsewhere, project.app.run() as run:
-        run.poll()
-        end_session_of(project.app.lock, postgres_server.dsn)
-        elsewhere.take(ELSEWHERE)
-
-        with pytest.raises(TakenOver, match="the project now runs in process 7 on db-2, since 2026-03-01 12:00:00 UTC"):
-            run.poll()
-
-
-@pytest.mark.parametrize("storage", ["postgres"], indirect=True)
-def test_whoever_needs_the_versions_to_run_follows_who_has_taken_over(
-    project: Visits, postgres_server: PostgresServer
-) -> None:
-    with project.app.run():
-        pass
-    with closing(parts.open_lock(project.app.settings)) as elsewhere, project.app.runner() as runner:
-        report = runner.poll()
-        assert report is not None
-        end_session_of(project.app.lock, postgres_server.dsn)
-        elsewhere.take(ELSEWHERE)
-        project.control.report(msgspec.structs.replace(report, pid=7, at=datetime.now(UTC)))
-
-        followed = runner.poll()
-        assert followed is not None
-        assert followed.pid == 7
