@@ -3,15 +3,16 @@
 import shutil
 import subprocess
 from pathlib import Path
-from xml.etree import ElementTree
+from xml.etree import ElementTree as ET
 
 import pytest
 
+MAVEN = shutil.which("mvn")
 BRIDGE = Path(__file__).parents[2] / "flink-bridge"
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(shutil.which("mvn") is None, reason="Maven is not installed")
+@pytest.mark.skipif(MAVEN is None, reason="Maven is not installed")
 def test_the_java_parts_pass_their_own_tests(postgres_server, small_stack, tmp_path):
     project = shutil.copytree(BRIDGE, tmp_path / "flink-bridge", ignore=shutil.ignore_patterns("target"))
     servers = [
@@ -20,7 +21,7 @@ def test_the_java_parts_pass_their_own_tests(postgres_server, small_stack, tmp_p
     ]
 
     done = subprocess.run(
-        ["mvn", "--quiet", "--batch-mode", "test", *servers],
+        [MAVEN, "--quiet", "--batch-mode", "test", *servers],
         cwd=project,
         stdin=subprocess.DEVNULL,
         capture_output=True,
@@ -30,6 +31,6 @@ def test_the_java_parts_pass_their_own_tests(postgres_server, small_stack, tmp_p
     )
 
     assert done.returncode == 0, done.stdout
-    reports = [ElementTree.parse(each).getroot() for each in project.glob("target/surefire-reports/*.xml")]  # noqa: S314 - of our own tests
+    reports = [ET.parse(each).getroot() for each in project.glob("target/surefire-reports/*.xml")]  # noqa: S314 - of our own tests
     assert sum(int(report.get("tests", "0")) for report in reports) > 0
     assert sum(int(report.get("skipped", "0")) for report in reports) == 0
