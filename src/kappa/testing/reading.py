@@ -19,12 +19,12 @@ def batches_of(log: Log, partition: int, start: int = 0, *, records_max: int = 1
 def batches_before(log: Log, partition: int, end: int, *, start: int = 0) -> Iterator[RecordBatch]:
     """Yield the records of one partition from offset `start` to `end`, which one batch of a log with gaps may pass."""
     for batch in batches_of(log, partition, start):
-        yield before(batch, end)
+        yield _before(batch, end)
         if batch.next_offset >= end:
             return
 
 
-def before(batch: RecordBatch, end: int) -> RecordBatch:
+def _before(batch: RecordBatch, end: int) -> RecordBatch:
     """Return the records of a batch before offset `end`."""
     count = bisect_left(batch.offsets, end)
     return RecordBatch(
