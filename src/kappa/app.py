@@ -52,6 +52,8 @@ from kappa.control.ingest import (
     InputMapping,
     MappingParts,
     Retry,
+    Target,
+    TopicIngestion,
     resolve_mapping,
     validation,
 )
@@ -69,6 +71,9 @@ from kappa.opened import OpenProject
 from kappa.planning.compatibility import Compatibility
 from kappa.planning.diffs import DiffReport
 from kappa.ports import Engine, Holder, PlanRecord, ProjectLock, QueryResult
+from kappa.ports.log import Topic
+from kappa.ports.registry import SchemaRegistry
+from kappa.ports.waiting import Waiter, patiently
 
 
 class App(OpenProject):
@@ -112,12 +117,42 @@ class App(OpenProject):
         )
         return resolve_mapping(name, root=self.settings.root, parts=mapping_parts)
 
-    def ingest(self, given: Input, mapping: InputMapping, *, standard_input: BinaryIO) -> Iterator[IngestReport]:
+    def ingest(
+        self, given: Input, mapping: InputMapping, *, standard_input: BinaryIO, waiter: Waiter
+    ) -> Iterator[IngestReport]:
         """Append an input's events to the log, going on where the last run stopped; report after each transaction."""
-        ingestion = Ingestion(
-            given.source, log=self.events, control=self.control, reader=self._event_reader(), mapping=mapping
-        )
+        ingestion = Ingestion(given.source, self._target(mapping, waiter))
         yield from ingestion.run(given.blocks(ingestion.state, standard_input=standard_input))
+
+    @contextmanager
+    def topic(self, name: str, *, bootstrap_servers: str | None, waiter: Waiter) -> Iterator[Topic]:
+        """Open a topic that other systems write, at the brokers of [kafka] if no others are named."""
+        topic = patiently(waiter, parts.open_topic, self.settings, name, bootstrap_servers=bootstrap_servers)
+        with closing(topic):
+            yield topic
+
+    def ingest_topic(
+        self,
+        topic: Topic,
+        mapping: InputMapping,
+        *,
+        source: str,
+        skip_lost: bool,
+        pieces_max: int,
+        waiter: Waiter,
+    ) -> TopicIngestion:
+        """Return what takes a topic into the log; the arguments are those of `TopicIngestion`."""
+        into = self._target(mapping, waiter)
+        return TopicIngestion(topic, into, source=source, skip_lost=skip_lost, pieces_max=pieces_max)
+
+    def _target(self, mapping: InputMapping, waiter: Waiter) -> Target:
+        return Target(
+            log=patiently(waiter, lambda: self.events),
+            control=patiently(waiter, lambda: self.control),
+            reader=self._event_reader(),
+            mapping=mapping,
+            waiter=waiter,
+        )
 
     def retry(self) -> Retry:
         """Return what tries rejected input again."""

@@ -30,6 +30,7 @@ from kappa.control.positions import lag_of, position_of
 from kappa.errors import InputError
 from kappa.extras import needs_extra
 from kappa.ports import ControlStore, Engine, Logs, ProjectLock, Version, ViewStore
+from kappa.ports.log import Topic
 from kappa.ports.objects import ObjectStore
 from kappa.ports.registry import SchemaRegistry, WireReader
 
@@ -51,6 +52,15 @@ def open_logs(settings: Settings) -> Logs:
         options=kafka.options,
         environment=os.environ,
     )
+
+
+def open_topic(settings: Settings, name: str, *, bootstrap_servers: str | None) -> Topic:
+    """Open a topic that other systems write, at the brokers of [kafka] if no others are named."""
+    with needs_extra("kafka"):
+        from kappa.adapters.kafka import opening  # noqa: PLC0415 - an optional extra
+    kafka = settings.kafka
+    servers = bootstrap_servers or kafka.bootstrap_servers
+    return opening.open_topic(name, servers, options=kafka.options, environment=os.environ)
 
 
 def open_views(settings: Settings) -> ViewStore:

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 
 from kappa.adapters.embedded.fold import FoldWorker, Pace
-from kappa.adapters.embedded.process import Waiter, Worker, WorkerProcess
+from kappa.adapters.embedded.process import Worker, WorkerProcess
 from kappa.adapters.embedded.repartition import Repartitioner
 from kappa.config import WORKER_SETTINGS, decode_settings
 from kappa.control.code import ViewCode
@@ -20,6 +20,7 @@ from kappa.model.kernel import Kernel
 from kappa.model.rekeying import Rekeying
 from kappa.opened import OpenProject
 from kappa.ports import Version
+from kappa.ports.waiting import Waiter
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -19,11 +19,27 @@ from kappa.control.ingest import (
     InputMapping,
     Retry,
     RetryReport,
+    Target,
     format_of,
 )
 from kappa.ports import ControlStore, Log
 from kappa.ports.control import RejectedInput
 from kappa.testing.reading import all_batches
+
+# So that a few thousand lines are a few blocks.
+PIECES_MAX = 10_000
+
+
+def target_of(log: Log, control: ControlStore, mapping: InputMapping) -> Target:
+    """Where events keyed by `user_id` go, by somebody who waits for nothing."""
+    return Target(log=log, control=control, reader=EventReader("user_id"), mapping=mapping, waiter=Impatient())
+
+
+class Impatient:
+    """Fails where others wait."""
+
+    def wait(self, seconds: float, *, reason: str = "") -> None:
+        raise AssertionError(reason)
 
 
 class Intake:
@@ -41,16 +57,14 @@ class Intake:
         file = file or self.file
         if content is not None:
             file.write_bytes(content)
-        return self._run(Input(file, format_of(file), source or str(file)), b"")
+        return self._run(Input(file, format_of(file), source or str(file), PIECES_MAX), b"")
 
     def pipe(self, content: bytes, *, source: str, format_: InputFormat = InputFormat.NDJSON) -> IngestReport:
         """Ingest standard input."""
-        return self._run(Input(None, format_, source), content)
+        return self._run(Input(None, format_, source, PIECES_MAX), content)
 
     def _run(self, given: Input, standard_input: bytes) -> IngestReport:
-        ingestion = Ingestion(
-            given.source, log=self.log, control=self.control, reader=EventReader("user_id"), mapping=self.mapping
-        )
+        ingestion = Ingestion(given.source, target_of(self.log, self.control, self.mapping))
         *_, report = ingestion.run(given.blocks(ingestion.state, standard_input=io.BytesIO(standard_input)))
         return report
 

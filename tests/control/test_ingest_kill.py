@@ -16,7 +16,8 @@ from kappa.config import load_settings
 from kappa.ports import Log
 from kappa.testing.reading import all_batches
 
-LINES = 120_000  # a dozen transactions
+LINES = 120_000
+RATE = "--rate=100000"  # makes a dozen transactions of them
 EVERY_BAD = 1_000
 SETTINGS = '[project]\nname = "shop"\nmodules = ["shop"]\n[log]\nkey = "user_id"\n'
 
@@ -35,7 +36,7 @@ def project(tmp_path: Path, storage: str) -> Path:
 
 
 def ingesting(project: Path) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-c", "from kappa.cli import main; main()", "ingest", "events.ndjson"]
+    command = [sys.executable, "-c", "from kappa.cli import main; main()", "ingest", "events.ndjson", RATE]
     return subprocess.Popen(command, cwd=project, stdout=subprocess.DEVNULL, env={**os.environ, "NO_COLOR": "1"})
 
 

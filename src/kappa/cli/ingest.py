@@ -1,43 +1,75 @@
-"""`kappa ingest`: append events from a file or standard input to the log."""
+"""`kappa ingest`: append events from a file, standard input or a Kafka topic to the log."""
 
 from __future__ import annotations
 
 import os
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import click
 import msgspec
 
 from kappa.app import App
+from kappa.cli.ingest_summary import show, summary_of
 from kappa.cli.output import Output, printable
+from kappa.cli.stopping import stopped_like_ctrl_c
 from kappa.cli.verb import verb
-from kappa.control.ingest import IngestReport, Input, InputFormat, format_of
-from kappa.errors import InputError, KappaError
+from kappa.control.ingest import IngestReport, Input, InputFormat, TopicIngestion, format_of
+from kappa.control.ingest.source import BLOCK_PIECES_MAX
+from kappa.errors import InputError
 
-_TYPES_MAX = 10
 # With --rate, so long is what one transaction appends.
 _PACE_S = 0.1
+# How soon --follow sees a new record, at the latest.
+_POLL_S = 0.5
 
 
-class Summary(msgspec.Struct, frozen=True):
-    """What `--json` prints: the report, which of its types the project does not know, and the speed."""
+class Given(msgspec.Struct, frozen=True):
+    """The options: what to ingest and how. Those of a file and those of a topic exclude each other."""
 
-    report: IngestReport
-    unknown_types: dict[str, int]
-    seconds: float
+    file: Path | None
+    format_: InputFormat | None
+    from_kafka: str | None
+    bootstrap_servers: str | None
+    wire: str | None
+    follow: bool
+    skip_lost: bool
+    event_type: str | None
+    function: str | None
+    validate: bool
+    source: str | None
+    rate: float | None
+
+    @property
+    def pieces_max(self) -> int:
+        """How many lines, rows or records one transaction appends."""
+        return BLOCK_PIECES_MAX if self.rate is None else min(BLOCK_PIECES_MAX, max(1, int(self.rate * _PACE_S)))
 
 
 @verb
-@click.argument("file", type=click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path))
+@click.argument("file", required=False, type=click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path))
 @click.option(
     "--format",
     "format_",
     type=click.Choice(InputFormat, case_sensitive=False),
     help="How FILE is laid out. Default: what its name ends in, else ndjson.",
 )
+@click.option("--from-kafka", metavar="TOPIC", help="Take a topic that other systems write, instead of FILE.")
+@click.option(
+    "--bootstrap-servers", metavar="HOST:PORT,...", help="Brokers that have TOPIC. Default: kafka.bootstrap_servers."
+)
+@click.option(
+    "--wire",
+    metavar="[MODULE]",
+    is_flag=False,
+    flag_value="",
+    help="Records of TOPIC are in the wire format of Confluent's clients. MODULE: what protoc made, for Protobuf.",
+)
+@click.option("--follow", is_flag=True, help="Wait for new records of TOPIC and take them too, until Ctrl-C.")
+@click.option("--skip-lost", is_flag=True, help="Go on behind what TOPIC has deleted before it was taken.")
 @click.option("--type", "event_type", metavar="NAME", help="Make each row an event of this type, columns as fields.")
 @click.option(
     "--map",
@@ -49,7 +81,7 @@ class Summary(msgspec.Struct, frozen=True):
 @click.option(
     "--source",
     metavar="NAME",
-    help="Remember the position under this name. Default: the file's absolute path.",
+    help="Remember the position under this name. Default: the file's absolute path, or TOPIC.",
 )
 @click.option(
     "--rate",
@@ -57,112 +89,160 @@ class Summary(msgspec.Struct, frozen=True):
     type=click.FloatRange(min=0, min_open=True),
     help="Append at most N events per second, evenly, as a live system would.",
 )
-def ingest(  # noqa: PLR0913 - one argument per option
-    app: App,
-    out: Output,
-    *,
-    file: Path,
-    format_: InputFormat | None,
-    event_type: str | None,
-    function: str | None,
-    validate: bool,
-    source: str | None,
-    rate: float | None,
-) -> None:
-    """Append the events in FILE (- for standard input) to the log.
+def ingest(app: App, out: Output, **options: Any) -> None:
+    """Append the events in FILE (- for standard input), or in a Kafka topic, to the log.
 
-    A line of NDJSON is an event as it is: a JSON object with `type`, `timestamp` and the field that keys the log. Rows
-    of CSV and Parquet need --type or --map to become events.
+    A line of NDJSON is an event as it is: a JSON object with `type`, `timestamp` and the field that keys the log. So is
+    a record of a topic. Rows of CSV and Parquet need --type or --map to become events.
 
     The log remembers how far it has taken each source. So a file can be ingested again after it has grown, or after
-    an interruption, and nothing is added twice. A file that was replaced is refused. Standard input is remembered only
-    with --source; it must then begin with what was sent before.
+    an interruption, and nothing is added twice; so can a topic. A file that was replaced is refused. Standard input is
+    remembered only with --source; it must then begin with what was sent before.
 
-    What cannot become an event is set aside with its reason: see `kappa dlq list`. The rest goes on.
+    What cannot become an event is set aside with its reason: see `kappa dlq list`. The rest goes on. While a broker or
+    a database is away, it waits for it and goes on by itself.
 
     Examples:
       kappa ingest events.ndjson
       kappa ingest flights.csv --map flights:to_events
       zcat events.gz | kappa ingest - --source events
       kappa ingest december.csv --map flights:to_events --rate 500
+      kappa ingest --from-kafka orders --wire --follow
     """
-    given = _input(file, format_=format_, source=source)
-    if rate is not None:
-        given = msgspec.structs.replace(given, pieces_max=min(given.pieces_max, max(1, int(rate * _PACE_S))))
-    name = _mapping_name(given, event_type=event_type, function=function)
-    mapping = app.mapping(f"validated {name}" if validate else name)
+    given = Given(**options)
+    _refuse_mixed(given)
+    with stopped_like_ctrl_c():
+        if given.from_kafka is None:
+            _ingest_file(app, out, given)
+        else:
+            _ingest_topic(app, out, given, given.from_kafka)
+
+
+def _refuse_mixed(given: Given) -> None:
+    if (given.file is None) == (given.from_kafka is None):
+        raise click.UsageError("Name either a FILE (- for standard input) or a topic: --from-kafka TOPIC.")
+    if given.from_kafka is None:
+        extra = {
+            "--bootstrap-servers": given.bootstrap_servers is not None,
+            "--wire": given.wire is not None,
+            "--follow": given.follow,
+            "--skip-lost": given.skip_lost,
+        }
+        if named := [name for name, found in extra.items() if found]:
+            raise click.UsageError(f"{', '.join(named)} needs --from-kafka TOPIC.")
+    elif given.format_ is not None:
+        raise click.UsageError("--format is how a FILE is laid out: it does not go with --from-kafka.")
+    ways = {"--type": given.event_type, "--map": given.function, "--wire": given.wire}
+    if len(named := [name for name, value in ways.items() if value is not None]) > 1:
+        raise click.UsageError(f"{' and '.join(named)} exclude each other.")
+
+
+def _ingest_file(app: App, out: Output, given: Given) -> None:
+    file = _input(given)
+    mapping = app.mapping(_mapping_name(given, file.format))
+    waiting = _Waiting(out)
+    reports = app.ingest(file, mapping, standard_input=sys.stdin.buffer, waiter=waiting)
+    ends = (msgspec.structs.replace(report, end=file.size_bytes()) for report in reports)
+    _run(app, out, given, ends, waiting, unit="rows" if file.format is InputFormat.PARQUET else "bytes")
+
+
+def _ingest_topic(app: App, out: Output, given: Given, name: str) -> None:
+    mapping = app.mapping(_mapping_name(given, InputFormat.NDJSON))
+    waiting = _Waiting(out)
+    with app.topic(name, bootstrap_servers=given.bootstrap_servers, waiter=waiting) as topic:
+        for warning in topic.warnings():
+            out.note(f"warning: {warning}")
+        ingestion = app.ingest_topic(
+            topic,
+            mapping,
+            source=given.source or "",
+            skip_lost=given.skip_lost,
+            pieces_max=given.pieces_max,
+            waiter=waiting,
+        )
+
+        reports = _followed(ingestion) if given.follow else ingestion.run()
+        _run(app, out, given, reports, waiting, unit="records")
+
+
+def _followed(ingestion: TopicIngestion) -> Iterator[IngestReport]:
+    """Yield a report for whatever comes in, for ever."""
+    last: IngestReport | None = None
+    while True:
+        for report in ingestion.run():
+            if report != last:
+                yield report
+            last = report
+        time.sleep(_POLL_S)
+
+
+class _Waiting:
+    """Says what is away, once for each time that it is; Ctrl-C ends the wait."""
+
+    def __init__(self, out: Output) -> None:
+        self._out, self._said = out, False
+
+    def wait(self, seconds: float, *, reason: str = "") -> None:
+        if not self._said:
+            self._out.note(f"{reason}; waiting for it, and going on by itself (Ctrl-C ends this)")
+        self._said = True
+        time.sleep(seconds)
+
+    def over(self) -> None:
+        """Take note that it goes on."""
+        self._said = False
+
+
+def _run(app: App, out: Output, given: Given, reports: Iterator[IngestReport], waiting: _Waiting, *, unit: str) -> None:
+    """Ingest, show how far it is, and in the end what came of it, however it ends.
+
+    Raises:
+        KeyboardInterrupt: It was interrupted, unless that is how it was to end.
+    """
     started = time.monotonic()
-    with out.progress("ingesting", unit="rows" if given.format is InputFormat.PARQUET else "bytes") as progress:
-        for report in app.ingest(given, mapping, standard_input=sys.stdin.buffer):
-            if rate is not None:
-                time.sleep(max(0.0, started + report.appended / rate - time.monotonic()))
-            reached = report.appended / (time.monotonic() - started)
-            progress(report.place, total=given.size_bytes(), note=f"{reached:,.0f} events/s")
-    summary = Summary(report, _unknown(app, report), time.monotonic() - started)
-    out.show(summary, lambda: _show(out, summary))
+    last: IngestReport | None = None
+    interrupted = False
+    with out.progress("ingesting", unit=unit) as progress:
+        try:
+            for last in reports:
+                waiting.over()
+                if given.rate is not None:
+                    time.sleep(max(0.0, started + last.appended / given.rate - time.monotonic()))
+                reached = last.appended / (time.monotonic() - started)
+                # Of one that waits for events, how fast it was on average says nothing.
+                note = f"{last.appended:,} events" if given.follow else f"{reached:,.0f} events/s"
+                progress(last.place, total=last.end, note=note)
+        except KeyboardInterrupt:
+            interrupted = True
+    if last is not None:
+        summary = summary_of(app, last, seconds=time.monotonic() - started, stopped_at=unit if interrupted else None)
+        out.show(summary, lambda: show(out, summary))
+    if interrupted and not (given.follow and last is not None):
+        raise KeyboardInterrupt
 
 
-def _input(file: Path, *, format_: InputFormat | None, source: str | None) -> Input:
-    path = None if str(file) == "-" else file
+def _input(given: Given) -> Input:
+    assert given.file is not None
+    path = None if str(given.file) == "-" else given.file
+    source = given.source
     if source is None:
         # Standard input has no identity: each run is a source of its own.
         # A file's name may be no Unicode.
         source = printable(os.fsencode(path.resolve())) if path is not None else f"stdin {time.time_ns()}"
-    return Input(path, format_ or format_of(path), source)
+    return Input(path, given.format_ or format_of(path), source, given.pieces_max)
 
 
-def _mapping_name(given: Input, *, event_type: str | None, function: str | None) -> str:
-    if event_type is not None and function is not None:
-        raise click.UsageError("--type and --map exclude each other.")
-    if event_type is not None:
-        return f"{'text' if given.format is InputFormat.CSV else 'type'}:{event_type}"
-    if function is not None:
-        return f"map:{function}"
-    if given.format is not InputFormat.NDJSON:
+def _mapping_name(given: Given, format_: InputFormat) -> str:
+    name = ""
+    if given.event_type is not None:
+        name = f"{'text' if format_ is InputFormat.CSV else 'type'}:{given.event_type}"
+    elif given.function is not None:
+        name = f"map:{given.function}"
+    elif given.wire is not None:
+        name = f"wire:{given.wire}"
+    elif format_ is not InputFormat.NDJSON:
         raise InputError(
-            f"rows of {given.format} do not say what events they are",
+            f"rows of {format_} do not say what events they are",
             next_step="name one type for all with --type NAME, or a function of the project with --map MODULE:FUNCTION",
         )
-    return ""
-
-
-def _unknown(app: App, report: IngestReport) -> dict[str, int]:
-    """Return the types that the project does not know; none if its code cannot tell now."""
-    try:
-        known = app.project.events
-    except KappaError:
-        return {}
-    return {name: count for name, count in report.types.items() if name not in known}
-
-
-def _show(out: Output, summary: Summary) -> None:
-    for line in _lines(summary):
-        out.line(line)
-
-
-def _lines(summary: Summary) -> Iterator[str]:
-    report = summary.report
-    if report.appended:
-        rate = report.appended / summary.seconds
-        yield f"appended  {report.appended:,} events ({_counts(report.types)}), {rate:,.0f}/s"
-    elif report.lines or report.rejected:
-        yield "appended  nothing new"
-    else:
-        yield f"{printable(report.source)} is empty: nothing to append"
-    if report.already_there:
-        yield f"skipped   {report.already_there:,} events that were there already"
-    if summary.unknown_types:
-        yield f"unknown   {_counts(summary.unknown_types)}: kept in the log, but no view of this project reads them"
-    if report.rejected:
-        yield f"rejected  {report.rejected:,}"
-        yield from (f"          line {each.line:,}: {printable(each.reason)}" for each in report.reasons)
-        yield "          see them all: kappa dlq list"
-    if report.unfinished:
-        yield "          the last line has no end yet: once it has, ingest again, and it is read again"
-
-
-def _counts(types: Mapping[str, int]) -> str:
-    """Name the most frequent types with their counts."""
-    frequent = sorted(types.items(), key=lambda each: -each[1])[:_TYPES_MAX]
-    names = [f"{printable(name)} {count:,}" for name, count in frequent]
-    return ", ".join(names + ([f"{len(types) - len(names):,} more types"] if len(types) > len(names) else []))
+    return f"validated {name}" if given.validate else name

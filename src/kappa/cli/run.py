@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import math
-import signal
 import time
 from collections.abc import Iterator
-from types import FrameType
 from typing import Any
 
 import click
 
 from kappa.app import App
 from kappa.cli.output import Output, make_table, printable
+from kappa.cli.stopping import stopped_like_ctrl_c
 from kappa.cli.verb import json_lines, verb
 from kappa.control.progress import VersionProgress
 from kappa.control.running import Run, RunStatus, refuse_failed
@@ -47,18 +46,14 @@ def run(app: App, out: Output, *, until_caught_up: bool) -> None:
 
 def follow(app: App, out: Output, *, until_caught_up: bool) -> None:
     """Run the project's versions and show how far they are."""
-    before = signal.signal(signal.SIGTERM, _interrupt)
-    try:
-        with app.run() as running:
-            for note in running.notes:
-                out.note(note)
-            statuses = _polled(running, out)
-            if until_caught_up:
-                _catch_up(out, statuses)
-            else:
-                _go_on(out, statuses)
-    finally:
-        signal.signal(signal.SIGTERM, before)
+    with stopped_like_ctrl_c(), app.run() as running:
+        for note in running.notes:
+            out.note(note)
+        statuses = _polled(running, out)
+        if until_caught_up:
+            _catch_up(out, statuses)
+        else:
+            _go_on(out, statuses)
 
 
 def _polled(running: Run, out: Output) -> Iterator[RunStatus]:
@@ -170,9 +165,3 @@ def _troubled(status: RunStatus) -> list[WorkerHealth]:
 
 def _rate(status: RunStatus) -> str:
     return f"{sum(version.rate for version in status.versions):,.0f} events/s"
-
-
-def _interrupt(signum: int, frame: FrameType | None) -> None:
-    """End like Ctrl-C: the workers are stopped on the way out."""
-    del signum, frame
-    raise KeyboardInterrupt

@@ -81,11 +81,14 @@ class Source(msgspec.Struct, frozen=True):
         name: Identifies the source within the log, for example a file.
         expected: The state that the caller last read, or None when the log has not seen the source.
         state: The state after these records, opaque to the log, at most 4 KiB.
+        group: Names the sources that one process takes together, such as the partitions of a topic: whoever appends
+            from one of them may fence every other process from all. Empty: this one is alone.
     """
 
     name: str
     expected: str | None
     state: str
+    group: str = ""
 
 
 class RowChange(msgspec.Struct, frozen=True, gc=False):

@@ -15,6 +15,36 @@ EVENT_LOG = "events"
 RECORD_BYTES_MAX = 1024 * 1024
 
 
+class Topic(Protocol):
+    """A log that somebody else writes, to be read: offsets are as in `Log`.
+
+    It may grow by partitions. Gaps are legal, and are what compaction leaves.
+    """
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+
+    @property
+    def identity(self) -> str:
+        """What tells it from another one of the same name, made after it was deleted; empty if nothing does."""
+
+    def read(self, partition: int, start: int, *, records_max: int) -> RecordBatch:
+        """See `Log.read`."""
+
+    def starts(self) -> Mapping[int, int]:
+        """See `Log.starts`."""
+
+    def ends(self) -> Mapping[int, int]:
+        """See `Log.ends`."""
+
+    def warnings(self) -> Sequence[str]:
+        """Say what its readers may miss, a sentence each."""
+
+    def close(self) -> None:
+        """Release connections. Idempotent."""
+
+
 class Log(Protocol):
     """An append-only log in partitions. A range of offsets is half-open: [start, end).
 
@@ -115,14 +145,13 @@ class Logs(Protocol):
         """Close what its logs share. They are not to be used any more. Idempotent."""
 
 
-def source_name(log: Log, partition: int) -> str:
-    """Return the name under which a repartitioned log knows one partition of its source."""
-    return f"{log.name}[{partition}]"
+def source_name(log: str, partition: int) -> str:
+    """Return the name under which a log knows one partition of another that it takes events from."""
+    return f"{log}[{partition}]"
 
 
 def copied_up_to(source: Log, target: Log) -> Mapping[int, int]:
     """Return the position in `source` up to which the repartitioned log `target` holds everything."""
     states = target.source_states()
-    return {
-        partition: int(states.get(source_name(source, partition), 0)) for partition in range(source.partition_count)
-    }
+    partitions = range(source.partition_count)
+    return {partition: int(states.get(source_name(source.name, partition), 0)) for partition in partitions}

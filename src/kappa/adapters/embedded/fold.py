@@ -13,11 +13,11 @@ from itertools import cycle
 
 import msgspec
 
-from kappa.adapters.embedded.process import Waiter, patiently
 from kappa.model.interleaving import interleave
 from kappa.model.kernel import Kernel
 from kappa.model.records import Changes, Progress
 from kappa.ports import Log, ViewWriter
+from kappa.ports.waiting import Waiter, patiently
 
 # One block of the log. A batch costs about 2 ms, so a worker looks at its clock that often.
 BATCH_RECORDS_MAX = 1_000

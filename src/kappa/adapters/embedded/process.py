@@ -15,14 +15,12 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from types import FrameType
-from typing import ParamSpec, Protocol, TypeVar
+from typing import Protocol
 
 import msgspec
 
-from kappa.errors import Fenced, KappaError, SourceMoved, StoreUnavailable
-
-P = ParamSpec("P")
-T = TypeVar("T")
+from kappa.errors import Fenced, KappaError, SourceMoved
+from kappa.ports.waiting import Stopped, Waiter
 
 # Environment variable with the process id of the engine that started a worker.
 PARENT_PID = "KAPPA_PARENT_PID"  # not KAPPA_ENGINE_...: those are settings
@@ -32,7 +30,6 @@ EXIT_STOPPED, EXIT_FINAL, EXIT_FENCED = 0, 3, 4
 
 POLL_INTERVAL_S = 0.05
 REPORT_INTERVAL_S = 0.25
-RETRY_DELAY_S, RETRY_DELAY_MAX_S = 0.2, 5.0
 # Weight of the newest sample in a smoothed rate: the last second or so counts most.
 _RATE_WEIGHT = 0.3
 
@@ -65,21 +62,6 @@ class Throttle(msgspec.Struct):
     share: float
 
 
-class Stopped(Exception):
-    """The worker was asked to stop. Not an error."""
-
-
-class Waiter(Protocol):
-    """How a worker lets time pass."""
-
-    def wait(self, seconds: float, *, reason: str = "") -> None:
-        """Wait so long, or not at all; `reason` says why no progress is made.
-
-        Raises:
-            Stopped: As soon as the worker is asked to stop, or if it was already.
-        """
-
-
 class Worker(Protocol):
     """A loop body: folding or repartitioning."""
 
@@ -90,21 +72,6 @@ class Worker(Protocol):
 
     def finish(self) -> None:
         """Make what was done durable before the process ends."""
-
-
-def patiently(waiter: Waiter, action: Callable[P, T], *args: P.args, **options: P.kwargs) -> T:
-    """Do something that a store may be unable to do now; try again until it can.
-
-    Raises:
-        Stopped: While waiting.
-    """
-    delay_s = RETRY_DELAY_S
-    while True:
-        try:
-            return action(*args, **options)
-        except StoreUnavailable as error:
-            waiter.wait(delay_s, reason=error.message)
-            delay_s = min(2 * delay_s, RETRY_DELAY_MAX_S)
 
 
 class WorkerProcess:

@@ -10,13 +10,13 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from kappa.adapters.embedded.fold import BATCH_RECORDS_MAX
-from kappa.adapters.embedded.process import Waiter, patiently
 from kappa.model.decoding import Rejected
 from kappa.model.records import NewRecord, Record, Source
 from kappa.model.rekeying import Rekeying
 from kappa.ports import Log
 from kappa.ports.control import RejectedInput
 from kappa.ports.log import copied_up_to, source_name
+from kappa.ports.waiting import Waiter, patiently
 
 # An append costs a disk flush, so a repartitioner that is behind copies several batches at once.
 COPY_RECORDS_MAX = 20_000
@@ -87,7 +87,7 @@ class Repartitioner:
                 continue
             if key is not None:
                 copies.append(NewRecord(key, record.value, record.event_time_us, (partition, record.offset)))
-        name = source_name(self._source, partition)
+        name = source_name(self._source.name, partition)
         # Rejected input first: recording it again after a crash changes nothing, losing it would.
         if rejected:
             patiently(self._waiter, self._reject, rejected)
@@ -98,7 +98,7 @@ class Repartitioner:
 
     def _rejected(self, record: Record, reason: str) -> RejectedInput:
         return RejectedInput(
-            source=f"{self._target.name} from {source_name(self._source, record.partition)}",
+            source=f"{self._target.name} from {source_name(self._source.name, record.partition)}",
             place=record.offset,
             line=record.offset,
             value=record.value[:65536],

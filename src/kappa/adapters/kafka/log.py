@@ -10,12 +10,10 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from types import TracebackType
-from typing import Self, cast
-
-from confluent_kafka import Message
+from typing import Self
 
 from kappa.adapters.kafka.cluster import Cluster
-from kappa.adapters.kafka.headers import Headers, event_time_us, origin_of
+from kappa.adapters.kafka.messages import batch_of
 from kappa.adapters.kafka.reading import Reader
 from kappa.adapters.kafka.sending import Sender
 from kappa.adapters.kafka.sources import Owner, States
@@ -49,7 +47,8 @@ class KafkaLog:
         self._reader = Reader(cluster, topic, log=name, partition_count=partition_count)
         self._states_reader = Reader(cluster, topic + SOURCES, log=name + SOURCES, partition_count=1)
         self._states = States(self._states_reader)
-        # The last source's only: a process appends from one source at a time, and each costs a producer.
+        # The last source's only, or group's: a process appends from one at a time, and each costs a producer, which
+        # takes half a second to find its coordinator.
         self._owner: Owner | None = None
         # An append of which it is not known whether it was committed.
         self._undecided: Source | None = None
@@ -75,7 +74,7 @@ class KafkaLog:
 
     def _append_from(self, source: Source, records: Sequence[NewRecord]) -> None:
         assert len(source.state.encode()) <= SOURCE_STATE_BYTES_MAX, source
-        owner = self._own(source.name)
+        owner = self._own(source)
         if (state := owner.state(source.name)) != source.expected:
             if source == self._undecided and state == source.state:
                 self._undecided = None
@@ -98,9 +97,9 @@ class KafkaLog:
         if records:
             self._await_visibility()
 
-    def _own(self, source: str) -> Owner:
+    def _own(self, source: Source) -> Owner:
         # All copies into a repartitioned log are made by one process, so it needs one right for all its sources.
-        right = f"{self.topic} from {source}" if self._name == EVENT_LOG else self.topic
+        right = f"{self.topic} from {source.group or source.name}" if self._name == EVENT_LOG else self.topic
         if self._owner is None or self._owner.transactional_id != right:
             self._disown()
             states_topic = self.topic + SOURCES
@@ -132,9 +131,7 @@ class KafkaLog:
         assert start >= 0, start
         assert records_max >= 1, records_max
         messages, next_offset = self._reader.read(partition, start, records_max=records_max)
-        if not messages:
-            return RecordBatch(partition, (), (), (), (), (), next_offset)
-        batch = _batch(partition, messages, next_offset, copies=self._name != EVENT_LOG)
+        batch = batch_of(partition, messages, next_offset, copies=self._name != EVENT_LOG)
         self._read_count += len(batch)
         self._read_bytes += sum(map(len, batch.values))
         return batch
@@ -170,24 +167,6 @@ class KafkaLog:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-
-def _batch(partition: int, messages: Sequence[Message], next_offset: int, *, copies: bool) -> RecordBatch:
-    offsets = cast("list[int]", [message.offset() for message in messages])  # what was fetched has its place
-    headers = cast("list[Headers]", [message.headers() for message in messages])  # never a dictionary
-    times = [event_time_us(each) for each in headers]
-    return RecordBatch(
-        partition,
-        offsets,
-        [message.key() for message in messages],
-        # A record without a value would be a deletion in a compacted topic. Here it is no event.
-        [message.value() or b"" for message in messages],
-        times,
-        [message.timestamp()[1] * 1_000 for message in messages],
-        next_offset,
-        max(times),
-        [origin_of(each, offset) for each, offset in zip(headers, offsets, strict=True)] if copies else (),
-    )
 
 
 class KafkaLogs:

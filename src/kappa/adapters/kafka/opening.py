@@ -1,4 +1,4 @@
-"""From settings to the logs on Kafka: the name of topics, and where secrets come from."""
+"""From settings to topics: a project's logs and those of others, the names, and where secrets come from."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
+from kappa.adapters.kafka.cluster import Cluster
+from kappa.adapters.kafka.foreign import ForeignTopic
 from kappa.adapters.kafka.log import KafkaLogs
 from kappa.adapters.kafka.topics import Durability
 from kappa.errors import ProjectError
@@ -45,6 +47,19 @@ def open_logs(
         durability=Durability(replication_factor, min_insync_replicas, retention_days),
         options=client_options(options, environment),
     )
+
+
+def open_topic(
+    topic: str, bootstrap_servers: str, *, options: Mapping[str, str], environment: Mapping[str, str]
+) -> ForeignTopic:
+    """Return a topic that other systems write; options and environment are those of `open_logs`.
+
+    Raises:
+        InputError: There is no such topic.
+        ProjectError: A secret is not where an option says.
+        StoreUnavailable: Retry.
+    """
+    return ForeignTopic(topic, Cluster(bootstrap_servers, client_options(options, environment)))
 
 
 def topic_prefix(project: str) -> str:

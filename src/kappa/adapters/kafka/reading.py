@@ -34,12 +34,16 @@ _WAIT_S = 0.1
 
 
 class Reader:
-    """Reads one topic. Not for use by two threads."""
+    """Reads one topic. Not for use by two threads.
+
+    Attributes:
+        partition_count: Of the topic, when this was made.
+    """
 
     def __init__(self, cluster: Cluster, topic: str, *, log: str, partition_count: int) -> None:
         """Prepare to read; `log` is what errors call the topic."""
         self._cluster, self._topic, self._log = cluster, topic, log
-        self._partitions = range(partition_count)
+        self.partition_count = partition_count
         # Partition and offset that the consumer gives next, if it is assigned.
         self._at: tuple[int, int] | None = None
         self._ends: dict[int, int] = {}
@@ -51,16 +55,18 @@ class Reader:
 
     def starts(self) -> dict[int, int]:
         """Return the first retained offset of every partition."""
-        return self._cluster.offsets(self._topic, self._partitions, EARLIEST)
+        return self._cluster.offsets(self._topic, range(self.partition_count), EARLIEST)
 
     def ends(self) -> dict[int, int]:
         """Return every partition's last stable offset: before it no transaction is open."""
-        self._ends = self._cluster.offsets(self._topic, self._partitions, LATEST)
+        self._ends = self._cluster.offsets(self._topic, range(self.partition_count), LATEST)
         return dict(self._ends)
 
     def ends_uncommitted(self) -> dict[int, int]:
         """Return every partition's end with what may still be aborted."""
-        return self._cluster.offsets(self._topic, self._partitions, LATEST, isolation=IsolationLevel.READ_UNCOMMITTED)
+        return self._cluster.offsets(
+            self._topic, range(self.partition_count), LATEST, isolation=IsolationLevel.READ_UNCOMMITTED
+        )
 
     def read(self, partition: int, start: int, *, records_max: int) -> tuple[Sequence[Message], int]:
         """Return committed records from `start` on, and where to read on. At the end there are none.

@@ -7,7 +7,7 @@ read after that cannot change under the owner's hands.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from confluent_kafka import KafkaError, KafkaException, Producer
 
@@ -24,6 +24,7 @@ _READ_RECORDS = 10_000
 _SETTLING_S = 0.5
 _DELAY_S = 0.005
 _ABORT_TIMEOUT_S = 5.0
+_SLICE_S = 1.0
 
 
 class States:
@@ -100,7 +101,7 @@ class Owner:
                 "delivery_report_only_error": False,
             }
             self._producer = Producer(cluster.settings(**own))
-            self._producer.init_transactions(APPEND_TIMEOUT_S)
+            _in_slices(self._producer.init_transactions, time.monotonic() + APPEND_TIMEOUT_S)
         self._states = dict(states.read(patience_s=TRANSACTION_TIMEOUT_S + 5, settled=True))
 
     def state(self, source: str) -> str | None:
@@ -120,7 +121,7 @@ class Owner:
             self._producer.begin_transaction()
             enqueue(self._producer, topic, records, failures, partition_count=partition_count, deadline=deadline)
             self._producer.produce(self._states_topic, source.state.encode(), source.name.encode(), 0)
-            self._finish(deadline)
+            _in_slices(self._producer.commit_transaction, deadline)
         except KafkaException as error:
             raise self._failed(cause_of(error), failures, source) from error
         self._states[source.name] = source.state
@@ -128,16 +129,6 @@ class Owner:
     def close(self) -> None:
         """Give up what was not sent. Idempotent."""
         self._producer.purge()
-
-    def _finish(self, deadline: float) -> None:
-        while True:
-            try:
-                self._producer.commit_transaction(max(1.0, deadline - time.monotonic()))
-            except KafkaException as error:
-                if not cause_of(error).retriable() or time.monotonic() >= deadline:
-                    raise
-            else:
-                return
 
     def _failed(self, error: KafkaError, failures: Sequence[KafkaError], source: Source) -> KappaError:
         # The error of a record says more than that of the transaction around it.
@@ -151,6 +142,18 @@ class Owner:
         if any(each.code() in _FENCED for each in errors):
             return SourceMoved(log=self._log, source=source.name)
         return self._cluster.unavailable(next((each for each in errors if each.code() not in _GIVEN_UP), error))
+
+
+def _in_slices(ask: Callable[[float], None], deadline: float) -> None:
+    """Ask for something that goes on where it was when it is asked for again; in between, Ctrl-C is heard."""
+    while True:
+        try:
+            ask(_SLICE_S)
+        except KafkaException as error:
+            if not cause_of(error).retriable() or time.monotonic() >= deadline:
+                raise
+        else:
+            return
 
 
 _FENCED = frozenset(

@@ -22,6 +22,7 @@ BATCH_BYTES_MAX = RECORD_BYTES_MAX + 64 * 1024
 # The topic beside a log's, in which the states of its sources are.
 SOURCES = ".sources"
 
+_COMPACT = "compact"
 _DAY_MS = 24 * 60 * 60 * 1000
 _LEGAL = re.compile(r"[A-Za-z0-9._-]{1,249}")
 
@@ -92,8 +93,8 @@ class Topics:
             StoreUnavailable: Retry.
         """
         topic = self.name(log)
-        settings = self._settings(topic)
-        if "compact" in settings["cleanup.policy"]:
+        settings = _settings(self._cluster, topic)
+        if _COMPACT in settings["cleanup.policy"]:
             raise ProjectError(
                 f"the topic {topic} is compacted: Kafka deletes events that have a later one with the same key",
                 next_step=f"kafka-configs --alter --entity-type topics --entity-name {topic} "
@@ -128,15 +129,6 @@ class Topics:
 
         self._cluster.patiently(create)
 
-    def _settings(self, topic: str) -> Mapping[str, str]:
-        resource = ConfigResource(ConfigResource.Type.TOPIC, topic)
-
-        def ask() -> Mapping[str, str]:
-            answers = self._cluster.admin.describe_configs([resource], request_timeout=REQUEST_TIMEOUT_S)
-            return {name: entry.value or "" for name, entry in answers[resource].result().items()}
-
-        return self._cluster.patiently(ask)
-
     def _log_settings(self) -> Mapping[str, str]:
         return {
             "cleanup.policy": "delete",
@@ -159,6 +151,25 @@ class Topics:
             "segment.bytes": str(16 * 1024**2),
             "unclean.leader.election.enable": "false",
         }
+
+
+def compacted(cluster: Cluster, topic: str) -> bool:
+    """Say whether a topic, of whomever, loses records that have a later one with the same key.
+
+    Raises:
+        StoreUnavailable: No answer, or it may not be seen.
+    """
+    return _COMPACT in _settings(cluster, topic)["cleanup.policy"]
+
+
+def _settings(cluster: Cluster, topic: str) -> Mapping[str, str]:
+    resource = ConfigResource(ConfigResource.Type.TOPIC, topic)
+
+    def ask() -> Mapping[str, str]:
+        answers = cluster.admin.describe_configs([resource], request_timeout=REQUEST_TIMEOUT_S)
+        return {name: entry.value or "" for name, entry in answers[resource].result().items()}
+
+    return cluster.patiently(ask)
 
 
 def _other_partitions(log: str, count: int, *, wanted: int) -> ProjectError:

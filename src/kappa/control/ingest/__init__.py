@@ -1,14 +1,15 @@
-"""Bring events from files into the log.
+"""Bring events from files and topics into the log.
 
-A source is read in pieces (`lines`, `rows`), a mapping makes events of them, `Ingestion` appends those, and `Retry`
-tries again what was rejected.
+A source is read in pieces (`lines`, `rows`, `topics`), a mapping makes events of them, `Ingestion` appends those, and
+`Retry` tries again what was rejected.
 """
 
 from kappa.control.ingest.envelope import EventReader
-from kappa.control.ingest.ingestion import Ingestion, IngestReport
+from kappa.control.ingest.ingestion import Ingestion, IngestReport, Target
 from kappa.control.ingest.inputs import Input, InputFormat, format_of
 from kappa.control.ingest.mapping import AsIs, AsType, ByFunction, InputMapping, MappingParts, resolve_mapping
 from kappa.control.ingest.retry import Retry, RetryReport
+from kappa.control.ingest.topics import TopicIngestion
 from kappa.control.ingest.validation import validation
 
 __all__ = [
@@ -24,6 +25,8 @@ __all__ = [
     "MappingParts",
     "Retry",
     "RetryReport",
+    "Target",
+    "TopicIngestion",
     "format_of",
     "resolve_mapping",
     "validation",

@@ -18,6 +18,7 @@ from kappa.errors import InputError
 from kappa.model.records import NewRecord, Source
 from kappa.ports.control import ControlStore, RejectedInput
 from kappa.ports.log import Log
+from kappa.ports.waiting import Waiter, patiently
 
 # Reasons shown at the end; the rest is in the control store.
 REASONS_MAX = 5
@@ -30,7 +31,7 @@ class IngestReport(msgspec.Struct, frozen=True):
 
     Attributes:
         source: The source's name.
-        place: Where it stands: bytes, or rows in Parquet.
+        place: Where it stands: bytes, rows in Parquet, or records of a topic.
         lines: Lines or rows before that place, of all runs.
         appended: Events appended.
         already_there: Events that earlier runs had appended.
@@ -38,6 +39,7 @@ class IngestReport(msgspec.Struct, frozen=True):
         reasons: The first of them, at most `REASONS_MAX`.
         types: Event type -> events appended.
         unfinished: Whether the last piece is rejected because it has no end yet: it is read again by the next run.
+        end: Where the source ends, as far as that is known; in the unit of `place`.
     """
 
     source: str
@@ -49,21 +51,40 @@ class IngestReport(msgspec.Struct, frozen=True):
     reasons: tuple[RejectedInput, ...]
     types: Mapping[str, int]
     unfinished: bool
+    end: int | None = None
+
+
+class Target(msgspec.Struct, frozen=True):
+    """Where events go, and how they come to be.
+
+    Attributes:
+        log: What they are appended to.
+        control: What keeps the input that is rejected.
+        reader: Reads what the log must know of an event.
+        mapping: Makes events of input.
+        waiter: Lets time pass while one of these is away.
+    """
+
+    log: Log
+    control: ControlStore
+    reader: EventReader
+    mapping: InputMapping
+    waiter: Waiter
 
 
 class Ingestion:
-    """One run over one source.
+    """One run over one source. It waits for what is away, and goes on when that returns.
 
     Raises:
         ProjectError: The log's state of this source cannot be read.
     """
 
-    def __init__(
-        self, source: str, *, log: Log, control: ControlStore, reader: EventReader, mapping: InputMapping
-    ) -> None:
-        self._source, self._log, self._control = source, log, control
-        self._reader, self._mapping = reader, mapping
-        self._kept = log.source_state(source)
+    def __init__(self, source: str, into: Target, *, group: str = "") -> None:
+        """Read where the source stands; `group` is that of `records.Source`."""
+        self._source, self._group = source, group
+        self._log, self._control, self._waiter = into.log, into.control, into.waiter
+        self._reader, self._mapping = into.reader, into.mapping
+        self._kept = patiently(self._waiter, self._log.source_state, source)
         self.state = SourceState.decode(self._kept, source=source)
         self._already_there = self.state.appended
         self._types: Counter[str] = Counter()
@@ -77,10 +98,10 @@ class Ingestion:
         Raises:
             InputError: None of the first pieces is an event.
             SourceMoved: Somebody else ingests the same source now.
-            StoreUnavailable: Run again: it goes on from where it stopped.
+            StoreUnavailable: Waiting is no help. Run again: it goes on from where it stopped.
         """
         # Whatever the last run said about an unfinished end is decided again now.
-        self._control.accept(self._source, self.state.place)
+        patiently(self._waiter, self._control.accept, self._source, self.state.place)
         for block in blocks:
             self._take(block)
             yield self.report()
@@ -101,8 +122,28 @@ class Ingestion:
         )
 
     def _take(self, block: Block) -> None:
-        records: list[NewRecord] = []
+        # Not piece by piece: only an unknown schema makes it wait, and then the registry is away for the rest too.
+        types, records, rejected = patiently(self._waiter, self._read, block)
+        if not records and len(rejected) >= _USELESS_PIECES_MIN and self.state.place == 0:
+            raise InputError(
+                f"none of the first {len(rejected):,} lines or records of '{self._source}' is an event: {rejected[0].reason}",
+                where=f"line {rejected[0].line}",
+                next_step="look at that line, and at the options --format, --type, --map and --wire",
+            )
+        if rejected:
+            patiently(self._waiter, self._control.reject, rejected)
+            self._rejected += len(rejected)
+            self._reasons += rejected[: REASONS_MAX - len(self._reasons)]
+        if rejected and not block.complete:
+            self._unfinished = True
+            return
+        self._append(records, block.state)
+        self._types.update(types)
+
+    def _read(self, block: Block) -> tuple[list[str], list[NewRecord], list[RejectedInput]]:
+        """Return a block's events by type and record, and the pieces that are none."""
         types: list[str] = []
+        records: list[NewRecord] = []
         rejected: list[RejectedInput] = []
         for piece in block.pieces:
             try:
@@ -113,26 +154,13 @@ class Ingestion:
                     records.append(record)
             except NotAnEvent as error:
                 rejected.append(self._reject(piece, str(error), complete=block.complete))
-        if not records and len(rejected) >= _USELESS_PIECES_MIN and self.state.place == 0:
-            raise InputError(
-                f"none of the first {len(rejected):,} lines of '{self._source}' is an event: {rejected[0].reason}",
-                where=f"line {rejected[0].line}",
-                next_step="look at that line, and at the options --format, --type and --map",
-            )
-        if rejected:
-            self._control.reject(rejected)
-            self._rejected += len(rejected)
-            self._reasons += rejected[: REASONS_MAX - len(self._reasons)]
-        if rejected and not block.complete:
-            self._unfinished = True
-            return
-        self._append(records, block.state)
-        self._types.update(types)
+        return types, records, rejected
 
     def _append(self, records: list[NewRecord], state: SourceState) -> None:
         state = msgspec.structs.replace(state, appended=self.state.appended + len(records), mapping=self._mapping.name)
         text = state.encode()
-        self._log.append(records, source=Source(self._source, expected=self._kept, state=text))
+        source = Source(self._source, expected=self._kept, state=text, group=self._group)
+        patiently(self._waiter, self._log.append, records, source=source)
         self.state, self._kept = state, text
 
     def _reject(self, piece: Piece, reason: str, *, complete: bool) -> RejectedInput:

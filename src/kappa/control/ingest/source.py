@@ -16,11 +16,12 @@ class SourceState(msgspec.Struct, frozen=True, omit_defaults=True):
     """Where a source stands. The log keeps it, moving it together with the records that came from before it.
 
     Attributes:
-        place: Where to go on: a byte offset, or a row number in Parquet.
+        place: Where to go on: a byte offset, a row number in Parquet, or an offset of a topic's partition.
         line: How many lines or rows lie before it.
         appended: How many events the log took from before it.
         prefix_bytes: How many bytes of the source `fingerprint` covers; the whole file in Parquet.
-        fingerprint: Of those bytes, so that a file that was replaced is not taken for one that has grown.
+        fingerprint: Of those bytes, so that a file that was replaced is not taken for one that has grown; of a topic,
+            its identity, for the same reason.
         mapping: How pieces became events, for a later retry of rejected ones; see `mapping.describe`.
     """
 
@@ -51,11 +52,11 @@ class SourceState(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Piece(msgspec.Struct, frozen=True, gc=False):
-    """A line, or a row.
+    """A line, a row, or a record of a topic.
 
     Attributes:
-        place: Byte offset or row number; unique in the source.
-        line: Line or row number, from 1.
+        place: Byte offset, row number or the record's offset; unique in the source.
+        line: Line or row number, from 1; a record's offset plus 1.
         value: Its bytes; of one that cannot be used, the first `KEPT_BYTES_MAX`.
         size_bytes: Its whole size.
         fault: Why the reader could not make it out, or None.
@@ -84,6 +85,7 @@ class Block(msgspec.Struct, frozen=True, gc=False):
 
 # What is kept of rejected input.
 KEPT_BYTES_MAX = 64 * 1024
-# About 10,000 events: a transaction is amortised, and no more than this is read again after a crash.
-BLOCK_BYTES = 2 * 1024 * 1024
-BLOCK_PIECES_MAX = 10_000
+# About 50,000 events. A transaction of Kafka's takes a tenth of a second, whatever is in it; and a slow line still
+# takes a block of this size in the time that an append may last. No more is read again after a crash.
+BLOCK_BYTES = 8 * 1024 * 1024
+BLOCK_PIECES_MAX = 50_000
