@@ -63,10 +63,11 @@ from kappa.control.project import Project, load_project
 from kappa.control.reading import Row, read_query, read_row
 from kappa.control.releasing import Releasing
 from kappa.control.running import Run
-from kappa.control.schemas import Schemas
+from kappa.control.schemas import Schemas, schema_warnings
 from kappa.control.status import Status, read_status
 from kappa.control.version_list import VersionList, list_versions
 from kappa.control.versions import FirstVersions, LogLayout
+from kappa.model.events import Event
 from kappa.opened import OpenProject
 from kappa.planning.compatibility import Compatibility
 from kappa.planning.diffs import DiffReport
@@ -166,7 +167,10 @@ class App(OpenProject):
     def schemas(self, *, committed: bool = False) -> Schemas:
         """Return the schemas of the project's events, and what was registered for them, or committed."""
         registry = parts.committed_schemas(self.settings) if committed else self.registry
-        return Schemas(self.project.events, registry=registry, project=self.settings.project.name)
+        return self._schemas_of(self.project.events, registry)
+
+    def _schemas_of(self, events: Mapping[str, type[Event]], registry: SchemaRegistry) -> Schemas:
+        return Schemas(events, registry=registry, project=self.settings.project.name)
 
     def export_schemas(self) -> int:
         """Write the registered schemas into the folder that is committed, and return how many there are."""
@@ -217,6 +221,7 @@ class App(OpenProject):
             logs=self.logs,
             layout=self.layout,
             actor=self.actor,
+            warnings=lambda events: schema_warnings(self._schemas_of(events, self.registry), self.compatibility),
         )
 
     @cached_property

@@ -140,3 +140,29 @@ def test_rejected_input_is_held_against_what_is_registered_when_it_is_tried_agai
     assert kappa("dlq", "retry", "--all", "--json").json["accepted"] == 0
     kappa("schema", "register")
     assert kappa("dlq", "retry", "--all", "--json").json["accepted"] == 1
+
+
+def test_a_plan_warns_of_an_incompatible_event_and_is_made_all_the_same(kappa, shop) -> None:
+    assert "warning" not in kappa("plan").out
+    (shop / "shop.py").write_text(REQUIRED)
+
+    text, made = kappa("plan"), kappa("plan", "--json").json
+
+    (warning,) = made["warnings"]
+    assert text.code == 0
+    assert f"warning: {warning}\n" in text.out
+    assert warning.startswith("OrderPlaced is incompatible with what is registered: against 1, backward: currency: ")
+    assert warning.endswith("; see: kappa schema check")
+
+
+def test_a_plan_says_nothing_of_schemas_where_none_is_registered(kappa, project) -> None:
+    assert kappa("plan", "--json").json["warnings"] == []
+
+
+def test_a_plan_says_that_the_registry_is_away_and_does_without(kappa, shop, monkeypatch, free_port) -> None:
+    monkeypatch.setenv("KAPPA_REGISTRY_URL", f"http://127.0.0.1:{free_port}")
+
+    planned = kappa("plan")
+
+    assert planned.code == 0
+    assert "warning: the schemas of events were not checked: could not use the schema registry at http" in planned.out

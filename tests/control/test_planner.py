@@ -71,6 +71,7 @@ class Pipeline:
             logs=self.logs,
             layout=LogLayout("shop", 2, group_count=1),
             actor="ana",
+            warnings=lambda _: (),
         )
         self.write(CODE)
         self.log.append([sale(number) for number in range(events)])

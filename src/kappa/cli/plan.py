@@ -77,6 +77,9 @@ def show_plan(out: Output, record: PlanRecord, made: Plan) -> None:
     for view in made.views:
         out.line()
         out.line("\n".join(printable(line) for line in _view_lines(view)))
+    if made.warnings:
+        out.line()
+        out.line("\n".join(f"warning: {printable(warning)}" for warning in made.warnings))
     out.line()
     out.line("\n".join(_step_lines(made)))
 

@@ -7,7 +7,7 @@ changes. It deploys nothing: a plan is carried out by `applying`.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from kappa.control.plan_facts import Gathering
 from kappa.control.ranges import TimeRange, read_range
 from kappa.control.versions import LogLayout
 from kappa.errors import InputError, ViewNotFound
+from kappa.model.events import Event
 from kappa.planning.plans import Plan, Strategy
 from kappa.planning.strategies import SHARES, Facts, ViewFacts, build_plan
 from kappa.ports import ControlStore, Logs, PlanRecord, PlanState, Release, Seed, Version, ViewStore
@@ -27,7 +28,7 @@ from kappa.ports import ControlStore, Logs, PlanRecord, PlanState, Release, Seed
 class Planner:
     """Plans for one project, in the name of one person."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - all that a plan looks at
         self,
         root: Path,
         modules: Sequence[str],
@@ -38,11 +39,15 @@ class Planner:
         logs: Logs,
         layout: LogLayout,
         actor: str,
+        warnings: Callable[[Mapping[str, type[Event]]], tuple[str, ...]],
     ) -> None:
-        """Prepare to plan for the project in `root`, defined in `modules`; `layout` is for new versions."""
+        """Prepare to plan for the project in `root`, defined in `modules`.
+
+        `layout` is for new versions; `warnings` says what is wrong with event types and does not stand in the way.
+        """
         self._root, self._modules, self._bundles = root, modules, bundles
         self._control, self._store, self._logs = control, store, logs
-        self._layout, self._actor = layout, actor
+        self._layout, self._actor, self._warnings = layout, actor, warnings
 
     def plan(
         self, views: Sequence[str] = (), *, strategy: Strategy = "full", shares: Sequence[float] = SHARES
@@ -90,6 +95,7 @@ class Planner:
                 release=release,
                 logs={name: gathering.log(name) for name in _changed_logs(facts, release, versions)},
                 cores=os.cpu_count() or 1,
+                warnings=self._warnings(code.project.events),
             )
         )
 
@@ -129,6 +135,7 @@ class Planner:
                 release=release,
                 logs={log_facts.name: log_facts},
                 cores=os.cpu_count() or 1,
+                warnings=self._warnings(code.project.events),
             )
         )
 

@@ -11,7 +11,7 @@ from enum import StrEnum
 
 import msgspec
 
-from kappa.errors import InputError, SchemaRefused
+from kappa.errors import InputError, SchemaRefused, StoreUnavailable
 from kappa.model.event_schema import Schema, event_schema, schema_version
 from kappa.model.events import Event, event_spec
 from kappa.planning.compatibility import Compatibility, Registered, changed_fields, judge
@@ -155,6 +155,19 @@ class Schemas:
             return EventCheck(spec.name, spec.version, SchemaState.INCOMPATIBLE, evolution.upcast_from, reasons, remedy)
         state = SchemaState.UNCHANGED if registered[-1].schema == schema else SchemaState.COMPATIBLE
         return EventCheck(spec.name, spec.version, state, evolution.upcast_from)
+
+
+def schema_warnings(schemas: Schemas, level: Compatibility) -> tuple[str, ...]:
+    """Say which event types are incompatible, a sentence each; that a registry is away is one too, and no failure."""
+    try:
+        checks = schemas.check(level)
+    except StoreUnavailable as error:
+        return (f"the schemas of events were not checked: {error.message}",)
+    return tuple(
+        f"{check.event} is incompatible with what is registered: {'; '.join(check.reasons)}; see: kappa schema check"
+        for check in checks
+        if check.state is SchemaState.INCOMPATIBLE
+    )
 
 
 def subject_of(project: str, event: str) -> str:

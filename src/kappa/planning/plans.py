@@ -69,6 +69,7 @@ class Plan(msgspec.Struct, frozen=True):
         bundle: Of the code that was planned.
         views: One entry per view of the project, and per deployed view that is gone from it; or those asked for.
         steps: In the order in which they are walked; none if nothing is to be done, or a view is refused.
+        warnings: What else is wrong with the code and does not stand in the way, a sentence each.
     """
 
     format: int
@@ -78,6 +79,7 @@ class Plan(msgspec.Struct, frozen=True):
     bundle: str
     views: tuple[ViewPlan, ...]
     steps: tuple[Step, ...]
+    warnings: tuple[str, ...] = ()
 
     @property
     def refused(self) -> tuple[ViewPlan, ...]:

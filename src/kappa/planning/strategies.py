@@ -74,6 +74,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
         release: The current one.
         logs: Those that the views read, by name.
         cores: Of this machine.
+        warnings: What the plan says of the code beyond its views.
     """
 
     strategy: Strategy
@@ -85,6 +86,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     release: Release
     logs: Mapping[str, LogFacts]
     cores: int
+    warnings: tuple[str, ...] = ()
 
 
 class _Change(msgspec.Struct, frozen=True):
@@ -134,6 +136,7 @@ def build_plan(facts: Facts) -> Plan:
             *(_gone(name, facts) for name in facts.gone),
         ),
         steps=() if refused else (*_preparing(changes), *_releasing(changes, facts)),
+        warnings=facts.warnings,
     )
 
 

@@ -125,8 +125,9 @@ class Ingestion:
         # Not piece by piece: only an unknown schema makes it wait, and then the registry is away for the rest too.
         types, records, rejected = patiently(self._waiter, self._read, block)
         if not records and len(rejected) >= _USELESS_PIECES_MIN and self.state.place == 0:
+            what = f"the first {len(rejected):,} lines or records of '{self._source}'"
             raise InputError(
-                f"none of the first {len(rejected):,} lines or records of '{self._source}' is an event: {rejected[0].reason}",
+                f"none of {what} is an event: {rejected[0].reason}",
                 where=f"line {rejected[0].line}",
                 next_step="look at that line, and at the options --format, --type, --map and --wire",
             )
