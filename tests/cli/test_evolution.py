@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import shutil
+import uuid
 from pathlib import Path
 
 import pytest
+
+from kappa.stack import Stack
 
 SHOP = Path(__file__).parents[2] / "examples" / "shop"
 
@@ -45,8 +48,30 @@ THIRD = (
 )
 
 
+# The same without a new version: a field more, which has a default.
+ADDED = SECOND.replace("    currency: str\n", '    currency: str\n    channel: str = "web"\n') + (
+    "    shops: int = count(OrderPlaced, where=OrderPlaced.channel == 'shop')\n"
+)
+NEWER = {**TWO, "channel": "shop"}
+
+
+@pytest.fixture(params=["files", "servers"])
+def place(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep logs and schemas in files, then in Kafka and a registry."""
+    if request.param == "servers":
+        stack: Stack = request.getfixturevalue("small_stack")
+        monkeypatch.setenv("KAPPA_LOG_STORE", "kafka")
+        monkeypatch.setenv("KAPPA_KAFKA_BOOTSTRAP_SERVERS", stack.address("kafka"))
+        monkeypatch.setenv("KAPPA_KAFKA_TOPIC_PREFIX", f"{uuid.uuid4().hex[:8]}.")
+        monkeypatch.setenv("KAPPA_KAFKA_REPLICATION_FACTOR", "1")
+        monkeypatch.setenv("KAPPA_KAFKA_MIN_INSYNC_REPLICAS", "1")
+        monkeypatch.setenv("KAPPA_REGISTRY_URL", stack.address("registry"))
+        # Its subjects begin with this.
+        monkeypatch.setenv("KAPPA_PROJECT_NAME", f"shop-{uuid.uuid4().hex[:8]}")
+
+
 @pytest.fixture
-def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def project(place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "kappa.toml").write_text('[project]\nname = "shop"\nmodules = ["shop"]\n[log]\nkey = "user_id"\n')
     shutil.copy(SHOP / "shop.py", tmp_path / "shop_events.py")
     monkeypatch.chdir(tmp_path)
@@ -86,3 +111,34 @@ def test_old_and_new_views_read_all_versions_of_an_event_in_one_log(kappa, proje
     aside = kappa("dlq", "list", "--json").json
     assert aside["dead_letters"] == 1
     assert "version 3 is newer than this code, which reads up to 2" in aside["first"][0]["reason"]
+
+
+@pytest.mark.slow
+def test_a_field_that_is_added_within_a_version_is_read_past_by_the_views_of_before(
+    kappa, project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What `full` is for: it is checked that nobody misses anything, so old and new views read all events."""
+    monkeypatch.setenv("KAPPA_REGISTRY_COMPATIBILITY", "full")
+    (project / "shop.py").write_text(SECOND)
+    assert kappa("schema", "register").code == 0
+    append(kappa, project, TWO)
+    kappa("run", "--until-caught-up")
+    (project / "shop.py").write_text(ADDED)
+    assert kappa("schema", "register").code == 0
+    append(kappa, project, NEWER)
+    kappa("plan")
+    kappa("apply")
+    kappa("run", "--until-caught-up")
+
+    old, new = (
+        kappa("get", "orders", "ana", "--version", version, "--json").json["columns"] for version in ("v1", "v2")
+    )
+    assert (old["orders"], old["cents"]) == (2, 400)
+    assert (new["orders"], new["cents"], new["shops"]) == (2, 400, 1)
+    assert kappa("dlq", "list", "--json").json["dead_letters"] == 0
+
+    (project / "shop.py").write_text(THIRD)
+    refused = kappa("schema", "check")
+
+    assert refused.code == 1
+    assert "version-raised" in refused.out
