@@ -35,6 +35,8 @@ CODE = "from kappa.testing.accounts import *\n"
 class Embedded:
     """A project in a folder with an engine for it."""
 
+    many = 10_000
+
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         (folder / "kappa.toml").write_text(SETTINGS)

@@ -16,6 +16,9 @@ from kappa.testing.conformance import Conformance
 from kappa.testing.eventually import eventually
 from kappa.testing.reading import all_batches
 
+# Only a failure takes that long: machines that died are missed after some time, and a job is restarted after some more.
+TIMEOUT_S = 180.0
+
 
 class EngineWorld(Protocol):
     """What an adapter's `world` fixture gives: an engine with nothing started, and the parts it works on.
@@ -25,12 +28,14 @@ class EngineWorld(Protocol):
         log: The event log, empty, keyed by account.
         store: Where rows arrive.
         version: The only version: `kappa.testing.accounts.Account`, deployed, its table created, with two groups.
+        many: So many records that folding them with one ten thousandth of the time takes far longer than twice as long.
     """
 
     engine: Engine
     log: Log
     store: ViewStore
     version: Version
+    many: int
 
     def kill_workers(self) -> int:
         """Kill every process that folds the version with SIGKILL, and return how many there were."""
@@ -72,18 +77,25 @@ class EngineConformance(Conformance):
 
     def test_starting_twice_is_starting_once(self, world: EngineWorld) -> None:
         world.engine.start(world.version)
-        pids = {worker.pid for worker in world.engine.poll()}
+        wait_until_working(world)
+        workers = {(worker.name, worker.pid) for worker in world.engine.poll()}
 
         world.engine.start(world.version)
 
-        assert {worker.pid for worker in world.engine.poll()} == pids
+        wait_until_working(world)
+        assert {(worker.name, worker.pid) for worker in world.engine.poll()} == workers
+        assert not any(worker.restarts for worker in world.engine.poll())
 
     def test_killed_workers_come_back_and_nothing_is_lost_or_doubled(self, world: EngineWorld) -> None:
         world.engine.start(world.version)
 
         for start in range(0, 3_000, 1_000):
             world.log.append(deposits(start, start + 1_000))
-            eventually(lambda: all(worker.state == "running" for worker in world.engine.poll()))
+            eventually(
+                lambda: all(worker.state == "running" for worker in world.engine.poll()),
+                timeout_s=TIMEOUT_S,
+                what="every worker runs",
+            )
             assert world.kill_workers() > 0
 
         wait_until_caught_up(world)
@@ -93,7 +105,7 @@ class EngineConformance(Conformance):
     def test_a_stopped_version_has_committed_and_goes_on_where_it_stopped(self, world: EngineWorld) -> None:
         world.log.append(deposits(0, 2_000))
         world.engine.start(world.version)
-        eventually(lambda: world.engine.poll() and position(world) > 0)
+        eventually(lambda: world.engine.poll() and position(world) > 0, timeout_s=TIMEOUT_S, what="some are committed")
 
         world.engine.stop(world.version)
 
@@ -142,10 +154,10 @@ class EngineConformance(Conformance):
     def test_a_throttled_version_is_slower_and_loses_nothing(self, world: EngineWorld) -> None:
         world.engine.start(world.version)
         wait_until_working(world)
-        full_speed_s = fold_more(world, 0, 10_000)
+        full_speed_s = fold_more(world, 0, world.many)
 
         world.engine.throttle(world.version, 1 / 10_000)
-        world.log.append(deposits(10_000, 20_000))
+        world.log.append(deposits(world.many, 2 * world.many))
 
         assert is_behind_after(world, 2 * full_speed_s)
         world.engine.throttle(world.version, 1.0)
@@ -155,13 +167,17 @@ class EngineConformance(Conformance):
     def test_a_throttled_worker_that_is_restarted_stays_throttled(self, world: EngineWorld) -> None:
         world.engine.start(world.version)
         wait_until_working(world)
-        full_speed_s = fold_more(world, 0, 10_000)
+        full_speed_s = fold_more(world, 0, world.many)
         world.engine.throttle(world.version, 1 / 10_000)
 
         world.kill_workers()
-        eventually(lambda: all(worker.restarts for worker in world.engine.poll()), what="every worker restarted")
+        eventually(
+            lambda: all(worker.restarts for worker in world.engine.poll()),
+            timeout_s=TIMEOUT_S,
+            what="every worker restarted",
+        )
         wait_until_working(world)
-        world.log.append(deposits(10_000, 20_000))
+        world.log.append(deposits(world.many, 2 * world.many))
 
         assert is_behind_after(world, 2 * full_speed_s)
 
@@ -169,9 +185,10 @@ class EngineConformance(Conformance):
         world.engine.start(world.version)
         wait_until_working(world)
         world.engine.throttle(world.version, 1 / 10_000)
-        world.log.append(deposits(0, 10_000))
+        world.log.append(deposits(0, world.many))
         eventually(
             lambda: any(sum(worker.positions.values()) for worker in world.engine.poll()),
+            timeout_s=TIMEOUT_S,
             what="it has worked, and rests for minutes",
         )
 
@@ -195,12 +212,16 @@ def wait_until_caught_up(world: EngineWorld) -> None:
         progress = world.store.progress(world.version.table)
         return lag({partition: entry.next_offset for partition, entry in progress.items()}, world.log.ends()) == 0
 
-    eventually(caught_up, timeout_s=60.0, what="the version has caught up")
+    eventually(caught_up, timeout_s=TIMEOUT_S, what="the version has caught up")
 
 
 def wait_until_working(world: EngineWorld) -> None:
     """Poll the engine until every worker has said where it is."""
-    eventually(lambda: all(worker.positions for worker in world.engine.poll()), what="every worker at work")
+    eventually(
+        lambda: all(worker.positions for worker in world.engine.poll()),
+        timeout_s=TIMEOUT_S,
+        what="every worker at work",
+    )
 
 
 def fold_more(world: EngineWorld, start: int, end: int) -> float:
@@ -226,7 +247,11 @@ def is_behind_after(world: EngineWorld, seconds: float) -> bool:
 
 def wait_until_failed(world: EngineWorld) -> Sequence[WorkerHealth]:
     """Poll the engine until no worker runs any more, and return how they are."""
-    eventually(lambda: all(worker.state == "failed" for worker in world.engine.poll()), what="all workers failed")
+    eventually(
+        lambda: all(worker.state == "failed" for worker in world.engine.poll()),
+        timeout_s=TIMEOUT_S,
+        what="all workers failed",
+    )
     return world.engine.poll()
 
 

@@ -15,6 +15,7 @@ _NO_RESTART = "SuppressRestartsException"
 _NAMED = re.compile(r"^(?:Caused by: )?(?:[\w$]+\.)*[\w$]+(?:Exception|Error|Failure|Unavailable|Lost|NotFound): (.+)$")
 _PEMJA = re.compile(r"^<class '[\w.]+'>: ")
 _SHOWN_CHARACTERS_MAX = 500
+_CHILD_ENDED = "Python process exits with code"
 _NO_SLOTS = "NoResourceAvailableException"
 
 
@@ -41,6 +42,8 @@ def failure_of(printed: str) -> Failure:
         return Failure("the cluster has too few free task slots for it", final=False)
     lines = [line.strip() for line in printed.splitlines() if line.strip() and not line.startswith(("\t", " "))]
     named = [match[1] for line in lines if (match := _NAMED.match(line))]
+    # The client's last words are about its own child, which has said before what it died of.
+    named = [each for each in named if not each.startswith(_CHILD_ENDED)] or named
     reason = next(reversed(named or lines), "no reason was given")
     return Failure(_shortened(_PEMJA.sub("", reason)), final=_NO_RESTART in printed)
 

@@ -1,0 +1,248 @@
+"""The Flink engine passes the engine suite on a real cluster, and what is particular to it: its jobs outlive it."""
+
+from __future__ import annotations
+
+import os
+import sys
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from kappa.adapters.flink.rest import FlinkRest, Job
+from kappa.adapters.flink.savepoints import SavepointNotes
+from kappa.app import App
+from kappa.config import load_settings
+from kappa.control.versions import FirstVersions
+from kappa.ports import Engine
+from kappa.stack import Stack
+from kappa.testing.engine_conformance import (
+    TIMEOUT_S,
+    EngineConformance,
+    assert_as_undisturbed,
+    deposits,
+    wait_until_caught_up,
+    wait_until_working,
+)
+from kappa.testing.eventually import eventually
+
+pytestmark = pytest.mark.slow
+
+SETTINGS = """
+[project]
+name = "{name}"
+modules = ["bank"]
+[log]
+key = "account"
+partitions = 4
+[engine]
+kind = "flink"
+workers = 2
+[flink]
+checkpoint_interval_s = 1
+"""
+CODE = "from kappa.testing.accounts import *\n"
+TASK_MANAGERS = ("taskmanager-1", "taskmanager-2")
+
+
+class Cluster:
+    """A project in a folder, with an engine for it whose jobs run in the stack's cluster."""
+
+    # A throttled subtask rests a fifth of a second behind each bundle, of which there are a hundred then.
+    many = 200_000
+
+    def __init__(self, folder: Path, stack: Stack) -> None:
+        self.folder, self.stack = folder, stack
+        self.name = f"bank{uuid.uuid4().hex[:8]}"
+        (folder / "kappa.toml").write_text(SETTINGS.format(name=self.name))
+        (folder / "bank.py").write_text(CODE)
+        self.app = App(load_settings(folder, os.environ))
+        first = FirstVersions(
+            folder, ["bank"], bundles=self.app.bundles, control=self.app.control, store=self.app.views
+        )
+        first.deploy(lambda: self.app.project, layout=self.app.layout, actor="ana")
+        (self.version,) = self.app.control.versions()
+        self.log, self.store = self.app.events, self.app.views
+        self.rest = FlinkRest(stack.address("flink"))
+        self.notes = SavepointNotes(self.app.objects)
+        self.engine = self.app._new_engine()
+
+    @property
+    def job_name(self) -> str:
+        return f"kappa {self.name} {self.version.table.name}"
+
+    def jobs(self) -> list[Job]:
+        return [job for job in self.rest.jobs() if job.name.startswith(f"kappa {self.name} ") and not job.ended]
+
+    def another_engine(self) -> Engine:
+        """As the next `kappa up` has one."""
+        self.engine.close()
+        self.engine = self.app._new_engine()
+        return self.engine
+
+    def kill_workers(self) -> int:
+        for name in TASK_MANAGERS:
+            self.stack.kill(name)
+        for name in TASK_MANAGERS:
+            self.stack.start(name)
+        return len(TASK_MANAGERS)
+
+    def remove_working_tree(self) -> None:
+        (self.folder / "kappa.toml").unlink()
+        (self.folder / "bank.py").unlink()
+
+    def damage_bundle(self) -> None:
+        with self.app.control._transaction() as connection:
+            connection.execute("UPDATE bundles SET content = substr(content, 2)")
+
+    def fence(self) -> None:
+        for group in range(2):
+            epoch = self.app.control.next_epoch(self.version.table, group)
+            self.store.writer(self.version.table, group, epoch=epoch).close()
+
+    def close(self) -> None:
+        self.engine.close()
+        for job in self.jobs():
+            self.rest.cancel(job.id)
+        eventually(lambda: not self.jobs(), timeout_s=TIMEOUT_S, what="the jobs have ended")
+        self.app.close()
+        sys.modules.pop("bank", None)
+        sys.path.remove(str(self.folder))
+
+
+@pytest.fixture
+def world(tmp_path: Path, flink_stack: Stack, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
+    for name, value in flink_stack.client_environment().items():
+        monkeypatch.setenv(name, value)
+    mine = uuid.uuid4().hex[:8]
+    monkeypatch.setenv("KAPPA_KAFKA_TOPIC_PREFIX", f"{mine}.")
+    monkeypatch.setenv("KAPPA_POSTGRES_SCHEMA_PREFIX", f"t{mine}")
+    cluster = Cluster(tmp_path, flink_stack)
+    yield cluster
+    cluster.close()
+
+
+class TestFlinkEngine(EngineConformance):
+    pass
+
+
+def test_a_job_goes_on_when_the_engine_is_closed_and_the_next_one_adopts_it(world: Cluster) -> None:
+    world.engine.start(world.version)
+    wait_until_working(world)
+    (job,) = world.jobs()
+
+    world.another_engine().start(world.version)
+    world.log.append(deposits(0, 500))
+    wait_until_caught_up(world)
+
+    assert [each.id for each in world.jobs()] == [job.id]
+    assert_as_undisturbed(world)
+
+
+def test_a_stopped_job_leaves_a_savepoint_and_the_next_one_begins_with_it(world: Cluster) -> None:
+    world.log.append(deposits(0, 500))
+    world.engine.start(world.version)
+    wait_until_caught_up(world)
+    world.engine.stop(world.version)
+    assert world.jobs() == []
+    assert world.notes.find(world.version.table.name, job=world.job_name)
+
+    world.engine.start(world.version)
+    wait_until_working(world)
+
+    assert world.notes.find(world.version.table.name, job=world.job_name) == ""
+    world.log.append(deposits(500, 1_000))
+    wait_until_caught_up(world)
+    assert_as_undisturbed(world)
+
+
+def test_a_savepoint_that_is_gone_is_explained_and_nothing_is_lost(world: Cluster) -> None:
+    world.log.append(deposits(0, 500))
+    world.engine.start(world.version)
+    wait_until_caught_up(world)
+    world.engine.stop(world.version)
+    gone = "s3://kappa-checkpoints/flink/savepoints/gone"
+    world.notes.keep(world.version.table.name, job=world.job_name, location=gone)
+
+    world.log.append(deposits(500, 1_000))
+    world.engine.start(world.version)
+    wait_until_caught_up(world)
+
+    (worker,) = world.engine.poll()
+    assert f"savepoint {gone} cannot be restored, so it starts from committed progress" in worker.detail
+    assert_as_undisturbed(world)
+
+
+def test_a_job_that_its_jobmanager_has_forgotten_is_submitted_again(world: Cluster) -> None:
+    world.log.append(deposits(0, 500))
+    world.engine.start(world.version)
+    wait_until_caught_up(world)
+
+    world.stack.kill("jobmanager")
+    world.log.append(deposits(500, 1_000))
+    eventually(lambda: "could not use Flink" in world.engine.poll()[0].detail, what="the engine notices")
+    world.stack.start("jobmanager")
+
+    wait_until_caught_up(world)
+    assert world.engine.poll()[0].restarts == 1
+    assert_as_undisturbed(world)
+
+
+def test_a_job_with_another_parallelism_than_wanted_is_changed(world: Cluster) -> None:
+    world.log.append(deposits(0, 500))
+    world.engine.start(world.version)
+    wait_until_caught_up(world)
+    settings = world.app.settings
+    world.app.settings = msgspec.structs.replace(settings, flink=msgspec.structs.replace(settings.flink, parallelism=1))
+
+    world.another_engine().start(world.version)
+
+    def changed() -> bool:
+        world.engine.poll()
+        jobs = [job for job in world.jobs() if job.at_work]
+        return [vertex.parallelism for job in jobs for vertex in world.rest.vertices(job.id)] == [1, 1]
+
+    eventually(changed, timeout_s=TIMEOUT_S, what="the job runs with a parallelism of 1")
+    world.log.append(deposits(500, 1_000))
+    wait_until_caught_up(world)
+    assert_as_undisturbed(world)
+
+
+def test_a_job_that_has_caught_up_with_its_log_goes_on_in_the_profile_for_live_ones(
+    world: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kappa.adapters.flink.job.REPLAY_LAG_MIN", 100)
+    world.log.append(deposits(0, 500))
+    world.engine.start(world.version)
+    eventually(
+        lambda: world.engine.poll() and [job.name for job in world.jobs()] == [f"{world.job_name} replay"],
+        timeout_s=TIMEOUT_S,
+        what="the job replays",
+    )
+
+    eventually(
+        lambda: world.engine.poll() and [job.name for job in world.jobs() if job.at_work] == [world.job_name],
+        timeout_s=TIMEOUT_S,
+        what="the job is live",
+    )
+    wait_until_caught_up(world)
+
+    assert_as_undisturbed(world)
+
+
+def test_where_the_time_of_a_job_goes_is_measured(world: Cluster) -> None:
+    world.log.append(deposits(0, 500))
+    world.engine.start(world.version)
+
+    load = eventually(
+        lambda: (load := world.engine.poll()[0].load) and load.checkpoint and load,
+        timeout_s=TIMEOUT_S,
+        what="the job's load is known, with a checkpoint",
+    )
+
+    assert [operator.parallelism for operator in load.operators] == [2, 2]
+    assert all(0 <= operator.busy_ms <= 1_000 for operator in load.operators)
+    assert load.checkpoint.state_bytes > 0
+    assert load.checkpoint.interval_s == 1
