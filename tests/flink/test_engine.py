@@ -16,7 +16,7 @@ from kappa.adapters.flink.savepoints import SavepointNotes
 from kappa.app import App
 from kappa.config import load_settings
 from kappa.control.versions import FirstVersions
-from kappa.ports import Engine
+from kappa.ports import Deployment, Engine
 from kappa.stack import Stack
 from kappa.testing.engine_conformance import (
     TIMEOUT_S,
@@ -187,6 +187,25 @@ def test_a_job_that_its_jobmanager_has_forgotten_is_submitted_again(world: Clust
 
     wait_until_caught_up(world)
     assert world.engine.poll()[0].restarts == 1
+    assert_as_undisturbed(world)
+
+
+def test_the_job_of_a_version_that_was_retired_meanwhile_is_ended(world: Cluster) -> None:
+    """And gives its slots to another."""
+    second = msgspec.structs.replace(world.version.table, version=2)
+    fields = {name: getattr(world.version, name) for name in Deployment.__struct_fields__}
+    candidate = world.app.control.deploy(Deployment(**{**fields, "table": second}))
+    world.store.create(second)
+    world.engine.start(candidate)
+    wait_until_working(world)
+    engine = world.another_engine()
+    world.app.control.retire(second.view, 2, aborted=True)
+
+    engine.start(world.version)
+    world.log.append(deposits(0, 500))
+    wait_until_caught_up(world)
+
+    assert [job.name for job in world.jobs()] == [world.job_name]
     assert_as_undisturbed(world)
 
 

@@ -104,7 +104,7 @@ def _go_on(out: Output, statuses: Iterator[RunStatus]) -> None:
             for version in status.versions:
                 out.line(_version_line(version))
             for worker in _troubled(status):
-                out.line(f"{worker.name} {worker.state}: {printable(worker.detail)}")
+                out.line(_trouble_line(worker))
 
 
 def _every(seconds: float, statuses: Iterator[RunStatus]) -> Iterator[RunStatus]:
@@ -155,12 +155,16 @@ def _drawing(status: RunStatus) -> Any:
         )
         for version in status.versions
     ]
-    trouble = [f"{worker.name} {worker.state}: {printable(worker.detail)}" for worker in _troubled(status)]
+    trouble = [_trouble_line(worker) for worker in _troubled(status)]
     return Group(make_table(columns, rows, numbers=columns[2:-1]), *trouble, "Ctrl-C stops")
 
 
 def _troubled(status: RunStatus) -> list[WorkerHealth]:
     return [worker for worker in status.workers if worker.state != "running" or worker.detail]
+
+
+def _trouble_line(worker: WorkerHealth) -> str:
+    return f"{worker.name} {worker.state}" + (f": {printable(worker.detail)}" if worker.detail else "")
 
 
 def _rate(status: RunStatus) -> str:

@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
-from kappa.adapters.flink.job import Cluster, VersionJob
+from kappa.adapters.flink.job import REPLAY_SUFFIX, Cluster, VersionJob, job_name
 from kappa.adapters.flink.load import LoadMeter
 from kappa.adapters.flink.rest import Job
 from kappa.errors import KappaError, StoreUnavailable
@@ -20,6 +20,8 @@ from kappa.ports import ControlStore, Engine, RunReport, Version, ViewStore, Wor
 
 # The cluster is asked so often, however often somebody polls.
 LOOK_INTERVAL_S = 0.5
+# A version may be retired while no engine runs.
+_TIDY_INTERVAL_S = 60.0
 # Commits come in steps of up to some seconds; a rate over less would jump.
 _RATE_WINDOW_S = 10.0
 
@@ -56,7 +58,7 @@ class FlinkEngine:
         # Those that could not be stopped yet.
         self._unwanted: dict[str, VersionJob] = {}
         self._shares: dict[str, float] = {}
-        self._looked_at = 0.0
+        self._looked_at = self._tidied_at = float("-inf")
         self._trouble = ""
 
     def start(self, version: Version) -> None:
@@ -67,7 +69,7 @@ class FlinkEngine:
             job = VersionJob(version, project=self._project, parallelism=parallelism, cluster=self._cluster)
             self._jobs[table.name] = _Watched(job, self._store, LoadMeter(self._cluster.rest))
             self._unwanted.pop(table.name, None)
-            self._looked_at = 0.0
+            self._looked_at = float("-inf")
         self._repartitioning.start(version)
 
     def stop(self, version: Version) -> None:
@@ -108,12 +110,29 @@ class FlinkEngine:
             return
         try:
             jobs = self._cluster.rest.jobs()
+            if time.monotonic() - self._tidied_at >= _TIDY_INTERVAL_S:
+                self._tidy(jobs)
+                self._tidied_at = time.monotonic()
         except StoreUnavailable as error:
             self._trouble = _told(error)
             return
         self._trouble = ""
         for watched in self._jobs.values():
             watched.look(jobs)
+
+    def _tidy(self, jobs: Sequence[Job]) -> None:
+        """End the jobs of versions that were retired while no engine ran, and delete the savepoints of retired ones."""
+        cluster = self._cluster
+        versions = [version for version in self._control.versions() if version.retired_at is not None]
+        retired = {job_name(self._project, version.table.name): version.table.name for version in versions}
+        for job in jobs:
+            if not job.ended and job.name.removesuffix(REPLAY_SUFFIX) in retired:
+                cluster.rest.cancel(job.id)
+        noted = set(cluster.notes.tables())
+        for name, table in retired.items():
+            if table in noted and (location := cluster.notes.find(table, job=name)):
+                cluster.rest.dispose(location)
+                cluster.notes.forget(table)
 
     def _stop_unwanted(self) -> None:
         for name, job in list(self._unwanted.items()):

@@ -40,6 +40,15 @@ _SETTLED_AFTER_S = 10.0
 _LAG_INTERVAL_S = 5.0
 
 
+def job_name(project: str, table: str) -> str:
+    """Return what the job of a version's table is called while it is live.
+
+    >>> job_name("shop", "user_profile__v1")
+    'kappa shop user_profile__v1'
+    """
+    return f"kappa {project} {table}"
+
+
 class Cluster(NamedTuple):
     """What jobs are run with.
 
@@ -76,7 +85,7 @@ class VersionJob:
         """Start nothing yet; the first `look` does."""
         self.version, self.state, self.detail = version, "starting", ""
         self.job_id: str | None = None
-        self._name = f"kappa {project} {version.table.name}"
+        self._name = job_name(project, version.table.name)
         self._parallelism, self._cluster = parallelism, cluster
         self._submission: Submission | None = None
         # Which the job began with, until it is at work.

@@ -186,6 +186,10 @@ class FlinkRest:
         """Ask a job to end without a savepoint. Idempotent."""
         self._ask("PATCH", f"/jobs/{job_id}?mode=cancel", Any)
 
+    def dispose(self, location: str) -> None:
+        """Ask the cluster to delete a savepoint; it does so in the background."""
+        self._ask("POST", "/savepoint-disposal", _Triggered, {"savepoint-path": location})
+
     def _get(self, path: str, kind: type[T]) -> T:
         return self._ask("GET", path, kind)
 

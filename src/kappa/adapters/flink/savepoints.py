@@ -6,6 +6,8 @@ its version. One that is too old does no harm either, since rows never go back.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
 
 from kappa.errors import ObjectNotFound
@@ -38,6 +40,10 @@ class SavepointNotes:
         except (ObjectNotFound, msgspec.MsgspecError):
             return ""
         return note.location if note.job == job else ""
+
+    def tables(self) -> Sequence[str]:
+        """Return the tables of all versions that have a note, other projects' too."""
+        return [key.split("/")[1] for key in self._objects.keys("flink/")]
 
     def keep(self, table: str, *, job: str, location: str) -> None:
         """Note where a job's savepoint is."""
