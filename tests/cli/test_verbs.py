@@ -8,10 +8,17 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import closing
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
+from kappa import parts
+from kappa.app import App
+from kappa.config import load_settings
+from kappa.ports import Holder, RunReport, WorkerHealth
+from kappa.ports.engine import CheckpointLoad, JobLoad, OperatorLoad
 from kappa.testing.eventually import eventually
 
 MAIN = "from kappa.cli import main; main()"
@@ -260,6 +267,26 @@ def test_status_is_a_table_for_people(kappa, folded) -> None:
     assert ["user_profile", "v1", "primary", "0", "3", "1"] in [line[:6] for line in lines]
     assert ["user_profile", "v1", "2", "4", "4", "0"] in lines
     assert "1 pieces of input were rejected: kappa dlq list" in typed.out
+
+
+def test_status_shows_where_the_time_of_a_job_goes_and_what_would_help(kappa, folded) -> None:
+    operators = [OperatorLoad("source", 1, 50, 50, 900), OperatorLoad("fold", 1, 990, 10, 0)]
+    checkpoint = CheckpointLoad(datetime(2026, 3, 1, tzinfo=UTC), 7.5, 10.0, 80_000_000, 3_000_000, 1_000.0)
+    job = WorkerHealth(
+        "user_profile v1", "user_profile__v1", "running", None, 0, "", load=JobLoad(operators, checkpoint)
+    )
+    with App(load_settings(folded, os.environ)) as app, closing(parts.open_lock(app.settings)) as lock:
+        lock.take(Holder("here", os.getpid(), datetime(2026, 3, 1, tzinfo=UTC)))
+        app.control.report(RunReport(os.getpid(), datetime.now(UTC), [job]))
+        typed, status = kappa("status"), kappa("status", "--json").json
+
+    lines = [line.split() for line in typed.out.splitlines()]
+    assert ["source", "1", "5%", "5%", "90%", "high"] in lines
+    assert ["fold", "1", "99%", "1%", "0%", "ok"] in lines
+    assert "the others wait for: fold" in typed.out
+    assert "last checkpoint: 7.5 s, 3.0 MB written; state 80.0 MB, +3.6 MB per hour" in typed.out
+    assert "set flink.checkpoint_interval_s to 15 or more" in typed.out
+    assert status["versions"][0]["job"]["verdict"]["starts_at"] == "fold"
 
 
 def test_status_works_before_anything_else(kappa, project) -> None:

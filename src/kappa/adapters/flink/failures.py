@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 _FINAL = re.compile(r"^(?:[\w.<>' ]+: )?FINAL: (.+)$", re.MULTILINE)
 _NO_RESTART = "SuppressRestartsException"
-# A line that names an exception: Java's with a package, Python's alone, or pemja's `<class 'ValueError'>`.
-_NAMED = re.compile(r"^(?:Caused by: )?(?:[\w$]+\.)*[\w$]+(?:Exception|Error|Failure|Unavailable|Lost|NotFound): (.+)$")
+# A line that names an exception: Java's causes have any name, what comes first in a trace one of these endings.
+_NAMED = re.compile(r"^(?:Caused by: [\w.$]+|(?:[\w$]+\.)*[\w$]+(?:Exception|Error|Unavailable)): (.+)$")
 _PEMJA = re.compile(r"^<class '[\w.]+'>: ")
 _SHOWN_CHARACTERS_MAX = 500
 _CHILD_ENDED = "Python process exits with code"
@@ -33,6 +33,8 @@ def failure_of(printed: str) -> Failure:
     Failure(reason='disk full', final=False)
     >>> failure_of("Traceback\n  File 'x'\nValueError: FINAL: bundle 12 is damaged\n\n\tat org.apache.X")
     Failure(reason='bundle 12 is damaged', final=True)
+    >>> failure_of("a.b.SuppressRestartsException: no restarts\nCaused by: kappa.flink.Fenced: its epoch is 2 now")
+    Failure(reason='its epoch is 2 now', final=True)
     >>> failure_of("")
     Failure(reason='no reason was given', final=False)
     """
