@@ -137,6 +137,7 @@ class Served:
             samples=(),
             expectations=(),
             broken=broken,
+            notes=(),
             sampled=False,
             complete=unverified == 0,
             taken_at=NOW,
