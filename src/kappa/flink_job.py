@@ -21,6 +21,7 @@ from kappa.adapters.flink.fold import States, Stored, SubtaskFold
 from kappa.adapters.flink.function import FINAL, Opened
 from kappa.adapters.flink.graph import PROFILES, JobPlan, submit
 from kappa.adapters.flink.job import REPLAY_SUFFIX
+from kappa.adapters.flink.throttle import Throttle
 from kappa.adapters.kafka.java_client import java_client
 from kappa.adapters.kafka.log import KafkaLog
 from kappa.adapters.kafka.opening import client_options
@@ -130,7 +131,7 @@ def open_fold(settings_text: str, view: str, version: int, states: States) -> Op
         dead_letters=forms.dead_letters,
         origins=forms.origins,
     )
-    return Opened(SubtaskFold(new_kernel, states=states, stored=stored), share)
+    return Opened(SubtaskFold(new_kernel, states=states, stored=stored), Throttle(share))
 
 
 def _deployed(app: App, view: str, number: int) -> Version:

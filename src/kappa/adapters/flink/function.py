@@ -16,14 +16,12 @@ from pyflink.datastream.functions import KeyedProcessFunction, RuntimeContext
 from pyflink.datastream.state import MapStateDescriptor
 
 from kappa.adapters.flink.fold import States, SubtaskFold
-from kappa.errors import KappaError, StoreUnavailable
+from kappa.adapters.flink.throttle import Throttle
+from kappa.errors import KappaError
 
 # How the text of an error begins that a restart would only repeat; the Java side looks for it.
 FINAL = "FINAL: "
 
-_SHARE_INTERVAL_S = 1.0
-# A throttled subtask still has to answer barriers.
-_PAUSE_MAX_S = 0.2
 _PROGRESS_KEY = b""
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -35,11 +33,11 @@ class Opened(msgspec.Struct, frozen=True):
 
     Attributes:
         fold: Folds.
-        share: Returns the share of the time that it is to work, 0 < share <= 1, as it is now.
+        throttle: Keeps it to its share of the time.
     """
 
     fold: SubtaskFold
-    share: Callable[[], float]
+    throttle: Throttle
 
 
 class FoldFunction(KeyedProcessFunction):  # type: ignore[misc]  # PyFlink's, which has no types
@@ -57,7 +55,6 @@ class FoldFunction(KeyedProcessFunction):  # type: ignore[misc]  # PyFlink's, wh
         except KappaError as error:
             _fail(error)
         self._take = self._opened.fold.take
-        self._share, self._debt_s, self._look_at = 1.0, 0.0, 0.0
 
     def process_element(self, value: bytes, _context: KeyedProcessFunction.Context) -> Iterator[bytes]:
         """Fold a bundle or flush, and yield the commit if there is one."""
@@ -68,24 +65,7 @@ class FoldFunction(KeyedProcessFunction):  # type: ignore[misc]  # PyFlink's, wh
             _fail(error)
         if commit is not None:
             yield commit
-        self._rest(began)
-
-    def _rest(self, began: float) -> None:
-        """Sleep as long as the share asks for, in parts that let barriers through."""
-        now = time.monotonic()
-        if now >= self._look_at:
-            self._look_at = now + _SHARE_INTERVAL_S
-            try:
-                self._share = self._opened.share()
-            except StoreUnavailable:
-                self._share = 1.0
-        if self._share >= 1:
-            self._debt_s = 0.0
-            return
-        self._debt_s += (now - began) * (1 / self._share - 1)
-        pause_s = min(self._debt_s, _PAUSE_MAX_S)
-        time.sleep(pause_s)
-        self._debt_s -= pause_s
+        self._opened.throttle.pause(time.monotonic() - began)
 
 
 class FlinkStates:
