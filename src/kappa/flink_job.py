@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import functools
-import getpass
 import os
 import sys
 import tempfile
@@ -25,13 +24,15 @@ from kappa.adapters.flink.throttle import Throttle
 from kappa.adapters.kafka.java_client import java_client
 from kappa.adapters.kafka.log import KafkaLog
 from kappa.adapters.kafka.opening import client_options
-from kappa.adapters.postgres.sink import jdbc_address, sink_forms, sink_statements
+from kappa.adapters.postgres.jdbc import Reached, reach
+from kappa.adapters.postgres.sink import sink_forms, sink_statements
 from kappa.app import App
-from kappa.config import WORKER_SETTINGS, Settings, decode_settings
-from kappa.errors import KappaError, VersionNotFound
+from kappa.config import WORKER_SETTINGS, decode_settings, encode_settings
+from kappa.control.bundles import Bundles
+from kappa.errors import HistoryLost, KappaError, VersionNotFound
 from kappa.model.kernel import Kernel, Load
-from kappa.model.records import Progress
-from kappa.ports import Version
+from kappa.model.records import Position, Progress
+from kappa.ports import Log, Version
 from kappa.ports.log import EVENT_LOG
 
 
@@ -43,13 +44,17 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--profile", choices=PROFILES, default="live")
     parser.add_argument("--parallelism", type=int, default=1)
     given = parser.parse_args(arguments)
-    settings_text = os.environ[WORKER_SETTINGS]
+    settings = decode_settings(os.environ[WORKER_SETTINGS])
     try:
-        with App(_settings_here(settings_text)) as app:
+        with App(settings) as app:
             version = _deployed(app, given.view, given.version)
-            app.bundles.code(version)  # to fail here rather than on every TaskManager
-            plan = _plan(app, version, profile=given.profile, parallelism=given.parallelism)
-            submit(plan, functools.partial(open_fold, settings_text, given.view, given.version))
+            _bundles(app).code(version)  # what cannot run must not fence what does
+            reached = reach(settings.postgres.dsn)
+            plan = _plan(app, version, reached, profile=given.profile, parallelism=given.parallelism)
+            there = msgspec.structs.replace(
+                settings, postgres=msgspec.structs.replace(settings.postgres, dsn=reached.dsn)
+            )
+            submit(plan, functools.partial(open_fold, encode_settings(there), given.view, given.version))
     except KappaError as error:
         hint = f"; next: {error.next_step}" if error.next_step else ""
         print(f"{'' if error.retryable else FINAL}{error.message}{hint}", file=sys.stderr)  # noqa: T201 - to the engine
@@ -57,11 +62,10 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _plan(app: App, version: Version, *, profile: str, parallelism: int) -> JobPlan:
+def _plan(app: App, version: Version, reached: Reached, *, profile: str, parallelism: int) -> JobPlan:
     settings, table = app.settings, version.table
     log = app.open_log(table.log)
     assert isinstance(log, KafkaLog), "the settings were checked"
-    address = jdbc_address(settings.postgres.dsn, schema_prefix=settings.postgres.schema_prefix)
     statements = sink_statements(table, schema_prefix=settings.postgres.schema_prefix)
     client = java_client(client_options(settings.kafka.options, os.environ))
     options = {
@@ -71,18 +75,19 @@ def _plan(app: App, version: Version, *, profile: str, parallelism: int) -> JobP
         "partitions": str(table.partition_count),
         # The newest epochs before the newest progress: nobody else moves it between the two.
         "epochs": _numbers(_take_epochs(app, version)),
-        "start": _numbers({number: its.next_offset for number, its in app.views.progress(table).items()}),
+        "start": _numbers(_start(app, version, log)),
         "repartitioned": str(table.log != EVENT_LOG).lower(),
-        "url": address.url,
+        "url": reached.url,
         "table": table.name,
         **{f"client.{name}": value for name, value in client.items()},
-        **{f"pg.{name}": value for name, value in address.properties.items()},
+        **{f"pg.{name}": value for name, value in reached.properties.items()},
         **{_camel(name): sql for name, sql in msgspec.structs.asdict(statements).items()},
     }
     return JobPlan(
         name=f"kappa {settings.project.name} {table.name}" + (REPLAY_SUFFIX if profile == "replay" else ""),
         parallelism=parallelism,
         profile=PROFILES[profile],  # type: ignore[index]  # checked by argparse
+        flush_records_max=settings.engine.cache_rows // 2,
         checkpoint_interval_s=settings.flink.checkpoint_interval_s,
         state_url=settings.flink.state_url,
         options=options,
@@ -98,6 +103,19 @@ def _take_epochs(app: App, version: Version) -> Mapping[int, int]:
     return epochs
 
 
+def _start(app: App, version: Version, log: Log) -> Position:
+    """Return where each partition begins, unless a savepoint says otherwise: where its committed rows are.
+
+    Raises:
+        HistoryLost: The log begins behind that. The source would only say so again and again.
+    """
+    start, firsts = {number: its.next_offset for number, its in app.views.progress(version.table).items()}, log.starts()
+    for partition, wanted in start.items():
+        if wanted < firsts[partition]:
+            raise HistoryLost(log=log.name, partition=partition, wanted=wanted, first=firsts[partition])
+    return start
+
+
 def open_fold(settings_text: str, view: str, version: int, states: States) -> Opened:
     """Open what a subtask works with, in the process of a TaskManager.
 
@@ -107,9 +125,9 @@ def open_fold(settings_text: str, view: str, version: int, states: States) -> Op
         ProjectError: The code cannot be imported.
         StoreUnavailable: Retry.
     """
-    app = App(_settings_here(settings_text))
+    app = App(decode_settings(settings_text))
     deployed = _deployed(app, view, version)
-    code, table = app.bundles.code(deployed), deployed.table
+    code, table = _bundles(app).code(deployed), deployed.table
     progress = app.views.progress(table)
     forms = sink_forms(table, schema_prefix=app.settings.postgres.schema_prefix)
 
@@ -141,10 +159,15 @@ def _deployed(app: App, view: str, number: int) -> Version:
     raise VersionNotFound(view=view, version=number)
 
 
-def _settings_here(text: str) -> Settings:
-    """Return the settings for this machine, which need not have the project's folder."""
-    folder = Path(tempfile.gettempdir()) / f"kappa-{getpass.getuser()}"
-    return msgspec.structs.replace(decode_settings(text), root=folder)
+def _bundles(app: App) -> Bundles:
+    """Return the code of versions, unpacked for this process alone: a TaskManager has no folder of the project."""
+    return Bundles(_bundle_folder(), app.control)
+
+
+@functools.cache
+def _bundle_folder() -> Path:
+    # Not one that somebody else could have made before: what lies in it is run.
+    return Path(tempfile.mkdtemp(prefix="kappa-bundles-"))
 
 
 def _numbers(numbers: Mapping[int, int]) -> str:

@@ -55,6 +55,7 @@ class JobPlan(msgspec.Struct, frozen=True, kw_only=True):
         name: What the cluster calls it.
         parallelism: Of all of it.
         profile: As above.
+        flush_records_max: What the profile's `flush_records` must not exceed: rows in memory are bounded by it.
         checkpoint_interval_s: As configured.
         state_url: Where checkpoints go; empty for what the cluster's settings say.
         options: Of the Java parts, without those of the profile; texts by name.
@@ -63,6 +64,7 @@ class JobPlan(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     parallelism: int
     profile: Profile
+    flush_records_max: int
     checkpoint_interval_s: float
     state_url: str
     options: Mapping[str, str]
@@ -84,7 +86,7 @@ def submit(plan: JobPlan, open_fold: Callable[[States], Opened]) -> None:
         "bundleBytes": 1024 * 1024,
         "lingerMs": profile.linger_ms,
         "flushMs": profile.flush_ms,
-        "flushRecords": profile.flush_records,
+        "flushRecords": max(1, min(profile.flush_records, plan.flush_records_max)),
     }
     jvm = get_gateway().jvm
     given = jvm.java.util.HashMap()

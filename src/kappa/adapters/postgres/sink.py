@@ -7,7 +7,7 @@ goes back, because a job that was restored repeats what its rows show already.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 import msgspec
 
@@ -53,13 +53,6 @@ class SinkForms(msgspec.Struct, frozen=True):
     origins: Callable[[Progress], str]
 
 
-class JdbcAddress(msgspec.Struct, frozen=True):
-    """Where the database is, in the words of Java's driver; the properties hold the password."""
-
-    url: str
-    properties: Mapping[str, str]
-
-
 def sink_statements(table: ViewTable, *, schema_prefix: str) -> SinkStatements:
     """Return the statements that write a version's table."""
     schema = Database("", schema_prefix=schema_prefix).names.views
@@ -97,22 +90,3 @@ def _letters_to_copy(table_name: str, letters: Sequence[DeadLetter]) -> bytes:
         copied_integers([letter.event_time_us for letter in letters]),
     ]
     return ("\n".join(map("\t".join, zip(*fields, strict=True))) + "\n").encode()
-
-
-def jdbc_address(dsn: str, *, schema_prefix: str) -> JdbcAddress:
-    """Return where a connection string leads, with what the environment and password files add to it.
-
-    Raises:
-        StoreUnavailable: The server does not answer.
-    """
-    with Database(dsn, schema_prefix=schema_prefix).connect() as connection:
-        info, given = connection.info, connection.info.get_parameters()
-        properties = {"user": info.user, "password": info.password}
-        url = f"jdbc:postgresql://{info.host}:{info.port}/{info.dbname}"
-    for name, driver_name in _TLS.items():
-        if given.get(name):
-            properties[driver_name] = given[name]
-    return JdbcAddress(url, {name: value for name, value in properties.items() if value})
-
-
-_TLS = {"sslmode": "sslmode", "sslrootcert": "sslrootcert", "sslcert": "sslcert", "sslkey": "sslkey"}
