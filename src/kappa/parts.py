@@ -40,9 +40,9 @@ def open_logs(settings: Settings) -> Logs:
     if settings.log.store == "sqlite":
         return SqliteLogs(settings.state_folder / "logs")
     with needs_extra("kafka"):
-        from kappa.adapters.kafka import opening  # noqa: PLC0415 - an optional extra
+        from kappa.adapters.kafka.opening import open_logs as open_logs_in_kafka  # noqa: PLC0415 - an optional extra
     kafka = settings.kafka
-    return opening.open_logs(
+    return open_logs_in_kafka(
         kafka.bootstrap_servers,
         project=settings.project.name,
         prefix=kafka.topic_prefix,
@@ -57,10 +57,10 @@ def open_logs(settings: Settings) -> Logs:
 def open_topic(settings: Settings, name: str, *, bootstrap_servers: str | None) -> Topic:
     """Open a topic that other systems write, at the brokers of [kafka] if no others are named."""
     with needs_extra("kafka"):
-        from kappa.adapters.kafka import opening  # noqa: PLC0415 - an optional extra
+        from kappa.adapters.kafka.opening import open_topic as open_topic_in_kafka  # noqa: PLC0415 - an optional extra
     kafka = settings.kafka
     servers = bootstrap_servers or kafka.bootstrap_servers
-    return opening.open_topic(name, servers, options=kafka.options, environment=os.environ)
+    return open_topic_in_kafka(name, servers, options=kafka.options, environment=os.environ)
 
 
 def open_views(settings: Settings) -> ViewStore:
@@ -68,9 +68,9 @@ def open_views(settings: Settings) -> ViewStore:
     if settings.storage.store == "sqlite":
         return SqliteViews(settings.state_folder / "views")
     with needs_extra("postgres"):
-        from kappa.adapters.postgres import opening  # noqa: PLC0415 - an optional extra
+        from kappa.adapters.postgres.opening import open_views as open_views_in_postgres  # noqa: PLC0415 - an optional extra
     postgres = settings.postgres
-    return opening.open_views(
+    return open_views_in_postgres(
         postgres.dsn,
         query_dsn=postgres.query_dsn,
         schema_prefix=postgres.schema_prefix,
@@ -83,9 +83,9 @@ def open_control(settings: Settings) -> ControlStore:
     if settings.storage.store == "sqlite":
         return SqliteControl(settings.state_folder / "control.db")
     with needs_extra("postgres"):
-        from kappa.adapters.postgres import opening  # noqa: PLC0415 - an optional extra
+        from kappa.adapters.postgres.opening import open_control as open_control_in_postgres  # noqa: PLC0415 - an optional extra
     postgres = settings.postgres
-    return opening.open_control(
+    return open_control_in_postgres(
         postgres.dsn,
         project=settings.project.name,
         schema_prefix=postgres.schema_prefix,
@@ -202,5 +202,5 @@ def open_lock(settings: Settings) -> ProjectLock:
     if settings.storage.store == "sqlite":
         return FileLock(settings.state_folder / "run.lock")
     with needs_extra("postgres"):
-        from kappa.adapters.postgres import opening  # noqa: PLC0415 - an optional extra
-    return opening.open_lock(settings.postgres.dsn, schema_prefix=settings.postgres.schema_prefix)
+        from kappa.adapters.postgres.opening import open_lock as open_lock_in_postgres  # noqa: PLC0415 - an optional extra
+    return open_lock_in_postgres(settings.postgres.dsn, schema_prefix=settings.postgres.schema_prefix)

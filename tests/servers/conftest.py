@@ -61,7 +61,7 @@ def free_port() -> int:
 @contextmanager
 def gateway(folder: Path, port: int) -> Iterator[Gateway]:
     """Run a gateway while the block runs."""
-    program = install(os.environ, say=print).gateway
+    program = install(os.environ, say=print, with_flink=False).gateway
     command = [str(program), "--quiet", "--port", f"127.0.0.1:{port}", "posix", str(folder)]
     environment = {**os.environ, "ROOT_ACCESS_KEY": "tests", "ROOT_SECRET_KEY": "secret-of-tests"}
     process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
