@@ -178,15 +178,19 @@ def test_a_savepoint_that_is_gone_is_explained_and_nothing_is_lost(world: Cluste
 def test_a_job_that_its_jobmanager_has_forgotten_is_submitted_again(world: Cluster) -> None:
     world.log.append(deposits(0, 500))
     world.engine.start(world.version)
-    wait_until_caught_up(world)
+    wait_until_working(world)
 
     world.stack.kill("jobmanager")
-    world.log.append(deposits(500, 1_000))
     eventually(lambda: "could not use Flink" in world.engine.poll()[0].detail, what="the engine notices")
     world.stack.start("jobmanager")
+    eventually(
+        lambda: (worker := world.engine.poll()[0]).restarts == 1 and worker.state == "running",
+        timeout_s=TIMEOUT_S,
+        what="another job works",
+    )
 
+    world.log.append(deposits(500, 1_000))
     wait_until_caught_up(world)
-    assert world.engine.poll()[0].restarts == 1
     assert_as_undisturbed(world)
 
 

@@ -35,8 +35,8 @@ _STOP_POLL_S = 0.1
 _RESTORE_ATTEMPTS_MAX = 3
 # A cluster lists a job a moment after its client was told so.
 _LISTED_AFTER_S = 5.0
-# What the cluster says about attempts may be 3 seconds old.
-_SETTLED_AFTER_S = 10.0
+# What the cluster says about attempts and failures may be 3 seconds old.
+_CACHED_S, _SETTLED_AFTER_S = 4.0, 10.0
 _LAG_INTERVAL_S = 5.0
 
 
@@ -211,7 +211,9 @@ class VersionJob:
                 rest.cancel(job.id)
             self._fail(failure.reason)
         elif job.state == "FAILED":
-            self._start_again(self.detail)
+            # What it died of may be told later than that it died.
+            if time.monotonic() - self._changed_at > _CACHED_S:
+                self._start_again(self.detail)
         elif job.ended:
             self.state, self.detail = "stopped", "somebody else ended the job in the cluster"
         elif self._savepoint and self._restarts >= _RESTORE_ATTEMPTS_MAX:
