@@ -92,9 +92,15 @@ def _field(value: Any, field: Any) -> Any:
     if field.message_type is not None and field.message_type.GetOptions().map_entry:
         inner = field.message_type.fields_by_name["value"]
         return {str(key): _value(value[key], inner) for key in value}
-    if field.is_repeated:
+    if _is_repeated(field):
         return [_value(each, field) for each in value]
     return _value(value, field)
+
+
+def _is_repeated(field: Any) -> bool:
+    # Protobuf 5, which Flink asks for, has only the label; later versions warn of it.
+    repeated: bool = field.is_repeated if hasattr(field, "is_repeated") else field.label == field.LABEL_REPEATED
+    return repeated
 
 
 def _value(value: Any, field: Any) -> Any:
