@@ -70,6 +70,7 @@ class FlinkSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     rest_url: Annotated[str, Meta(pattern="^https?://[^/]+$")] = "http://127.0.0.1:8081"
     # Flink fixes its own limit when a state is made: the key groups that partitions are spread over.
     parallelism: Annotated[int, Meta(ge=0, le=128)] = 0
+    profile: Literal["auto", "live", "replay"] = "auto"
     checkpoint_interval_s: Annotated[float, Meta(gt=0, le=3_600)] = 10.0
     state_url: Annotated[str, Meta(pattern="^([a-z][a-z0-9]*://.+)?$")] = ""
 

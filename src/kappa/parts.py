@@ -184,7 +184,7 @@ def flink_engine(
         environment=_worker_environment(settings),
     )
     return FlinkEngine(
-        Cluster(FlinkRest(flink.rest_url), client, SavepointNotes(objects), flink.state_url, lag),
+        Cluster(FlinkRest(flink.rest_url), client, SavepointNotes(objects), flink.state_url, flink.profile, lag),
         project=settings.project.name,
         parallelism=flink.parallelism,
         store=store,

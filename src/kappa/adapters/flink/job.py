@@ -57,6 +57,7 @@ class Cluster(NamedTuple):
         client: Submits.
         notes: Where savepoints are.
         state_url: Where checkpoints and savepoints go; empty for what the cluster's settings say.
+        profile: `live`, `replay`, or `auto`: whichever a version's lag asks for.
         lag: How many records a version has not folded yet.
     """
 
@@ -64,6 +65,7 @@ class Cluster(NamedTuple):
     client: FlinkClient
     notes: SavepointNotes
     state_url: str
+    profile: str
     lag: Callable[[Version], int]
 
     @property
@@ -166,8 +168,10 @@ class VersionJob:
         for job in older:  # fenced by the newest
             self._cluster.rest.cancel(job.id)
         rest = self._cluster.rest
-        self._misshapen = max(vertex.parallelism for vertex in rest.vertices(newest.id)) != self._parallelism
-        self.job_id, self._replaying = newest.id, newest.name.endswith(REPLAY_SUFFIX)
+        replaying, wanted = newest.name.endswith(REPLAY_SUFFIX), self._cluster.profile
+        parallelism = max(vertex.parallelism for vertex in rest.vertices(newest.id))
+        self._misshapen = parallelism != self._parallelism or wanted == ("live" if replaying else "replay")
+        self.job_id, self._replaying = newest.id, replaying and wanted == "auto"
         self._look_at(newest)
 
     def _submit(self) -> None:
@@ -178,8 +182,10 @@ class VersionJob:
                 next_step="set flink.state_url in kappa.toml, for example to s3://BUCKET/flink",
             )
         self._savepoint = self._cluster.notes.find(table.name, job=self._name)
-        self._replaying = self._cluster.lag(self.version) > REPLAY_LAG_MIN
-        profile = "replay" if self._replaying else "live"
+        profile = self._cluster.profile
+        self._replaying = profile == "auto" and self._cluster.lag(self.version) > REPLAY_LAG_MIN
+        if profile == "auto":
+            profile = "replay" if self._replaying else "live"
         arguments = [table.view, str(table.version), "--profile", profile, "--parallelism", str(self._parallelism)]
         self._submission = self._cluster.client.submit(table.name, arguments, savepoint=self._savepoint)
 
