@@ -8,6 +8,7 @@ import copy
 import pickle
 import tempfile
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -59,8 +60,11 @@ class Keyed:
 class Job:
     """A job without Flink: it reads bundles, flushes what it touched, takes checkpoints, and dies."""
 
-    def __init__(self, log: Log, store: SqliteViews, writer: ViewWriter, *, rows_max: int) -> None:
+    def __init__(
+        self, log: Log, store: SqliteViews, writer: ViewWriter, *, rows_max: int, seeded: bool = False
+    ) -> None:
         self._log, self._store, self._writer, self._rows_max = log, store, writer, rows_max
+        self._seeded = seeded
         self.submit()
 
     def submit(self) -> None:
@@ -76,7 +80,7 @@ class Job:
         progress = self._store.progress(TABLE)
         stored = Stored(
             progress=progress,
-            lazy=any(its != Progress() for its in progress.values()),
+            lazy=self._seeded or any(its != Progress() for its in progress.values()),
             load=lambda keys: {key: row.state for key, row in self._store.get_many(TABLE, keys).items()},
             rows=pickle.dumps,
             dead_letters=pickle.dumps,
@@ -155,10 +159,97 @@ def test_any_bundles_any_flushes_and_any_crash_give_the_same_bytes(
                         job.crash()
                     case "submit":
                         job.submit()
-            while sum(job.read(partition, bundle) for partition in range(PARTITIONS)):
-                pass
-            job.flush()
+            finish(job, bundle)
 
             assert contents(store, TABLE) == expected
         store.close()
         log.close()
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    written=st.lists(events, min_size=1, max_size=100),
+    bundle=st.integers(1, 30),
+    rows_max=st.integers(2, 12),
+    back=st.lists(st.integers(0, 100), min_size=PARTITIONS, max_size=PARTITIONS),
+    course=st.lists(st.tuples(st.sampled_from(["read", "flush"]), st.integers(0, PARTITIONS - 1)), max_size=20),
+)
+def test_a_job_that_begins_at_a_position_before_its_rows_gives_the_same_bytes(
+    written: list[tuple[int, str, int]], bundle: int, rows_max: int, back: list[int], course: list[tuple[str, int]]
+) -> None:
+    """A fuzzy seed: its rows and dead letters are those of a later position, in each partition of another."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        log = fill_log(folder, [record(*event) for event in written], partition_count=PARTITIONS, append_max=20)
+        expected = run_undisturbed(log, folder / "undisturbed")
+        store = SqliteViews(folder / "disturbed")
+        store.create(TABLE)
+        with store.writer(TABLE, 0, epoch=1) as writer:
+            seeding = Job(log, store, writer, rows_max=rows_max)
+            follow(seeding, course, bundle)
+            writer.commit(Changes(), {partition: behind(its, back[partition]) for partition, its in folded(store)})
+
+            finish(Job(log, store, writer, rows_max=rows_max, seeded=True), bundle)
+
+            assert contents(store, TABLE) == expected
+        store.close()
+        log.close()
+
+
+def follow(job: Job, course: list[tuple[str, int]], bundle: int) -> None:
+    for action, partition in course:
+        if action == "read":
+            job.read(partition, bundle)
+        else:
+            job.flush()
+    job.flush()
+
+
+def finish(job: Job, bundle: int) -> None:
+    while sum(job.read(partition, bundle) for partition in range(PARTITIONS)):
+        pass
+    job.flush()
+
+
+def folded(store: SqliteViews) -> list[tuple[int, Progress]]:
+    return list(store.progress(TABLE).items())
+
+
+def behind(progress: Progress, records: int) -> Progress:
+    # The watermark only ever grows: one of a later position comes to the same in the end.
+    return Progress(max(0, progress.next_offset - records), progress.watermark_us)
+
+
+def test_an_event_that_was_copied_twice_counts_once_after_a_restart_too() -> None:
+    """What was copied last is in the state, with the rows."""
+    states = Keyed()
+    states.partition = 0
+
+    fold_copies(states, offsets=[0, 1], origins=[(2, 10), (2, 11)])
+    commit = fold_copies(states, offsets=[2, 3], origins=[(2, 11), (2, 12)])
+
+    (row,) = pickle.loads(commit.rows)  # noqa: S301
+    deposits = row.columns[1]
+    assert (deposits, row.offset, commit.origins) == (3, 3, '{"2":12}')
+
+
+def fold_copies(states: Keyed, *, offsets: list[int], origins: list[tuple[int, int]]) -> Commit:
+    """Fold records of one key by a new fold, as after a restart, and return what it commits."""
+    stored = Stored(
+        progress={0: Progress()},
+        lazy=False,
+        load=lambda _keys: {},
+        rows=pickle.dumps,
+        dead_letters=pickle.dumps,
+        origins=lambda its: msgspec.json.encode(its.origins).decode(),
+    )
+    new_kernel = partial(Kernel, Account, events=EVENTS, rows_max=100)
+    fold = SubtaskFold(lambda load: new_kernel(load=load), states=states, stored=stored)
+    records = [record(0, "ana", offset) for offset in offsets]
+    keys, values = [each.key for each in records], [each.value for each in records]
+    times = [each.event_time_us for each in records]
+    bundle = Bundle(0, offsets[-1] + 1, times[-1], offsets, keys, values, times, times, origins)
+    fold.take(msgspec.msgpack.encode(bundle))
+    answer = fold.take(msgspec.msgpack.encode(Bundle(0, FLUSH, 0, [], [], [], [], [], [])))
+    assert answer is not None
+    return _decode_commit(answer)
