@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import shutil
 import signal
@@ -18,16 +19,15 @@ import msgspec
 
 import kappa
 from kappa.cli.output import Output
-from kappa.cli.story import RIGHT, STORY, SUBTRACTED, Background, Command, Edit, End, Scene
+from kappa.cli.stack import FOLDER_VARIABLE, IN_PROJECT
+from kappa.cli.story import EMBEDDED, ON_STACK, Background, Command, Edit, End, Scene, StackSettings, Story
 from kappa.cli.verb import Place, free_verb
 from kappa.errors import InputError, KappaError
+from kappa.stack import Stack
 
-_LOOK_AROUND = """\
-  less flights.py          the events and views
-  kappa tail -n 3          the last events
-  kappa query "SELECT * FROM route ORDER BY flights DESC LIMIT 5"
-  kappa why carrier HA     the events that made a row
-  kappa up                 keep the views up to date; ingest more in another terminal"""
+_STACK_NEEDS = """\
+This needs Java 17, Maven, Go, PostgreSQL's programs and 5 GB of memory; `kappa stack doctor` checks. The first time,
+software is fetched and built, 0.3 GB, which takes some minutes; the story itself takes about four on two cores."""
 # How far the story has been told, in the project's folder.
 _BOOKMARK = ".demo"
 # A worker commits what it has before it ends.
@@ -44,9 +44,10 @@ class Demonstration(msgspec.Struct, frozen=True):
 
 
 @free_verb
-@click.argument("folder", type=click.Path(file_okay=False, path_type=Path), default=Path("kappa-demo"))
-def demo(place: Place, out: Output, *, folder: Path) -> None:
-    """Tell the whole story on the flights of 2013, in FOLDER (default: kappa-demo).
+@click.argument("folder", type=click.Path(file_okay=False, path_type=Path), required=False)
+@click.option("--stack", "on_stack", is_flag=True, help="On Kafka, Flink, PostgreSQL, a schema registry and S3.")
+def demo(place: Place, out: Output, *, folder: Path | None, on_stack: bool) -> None:
+    """Tell the whole story on the flights of 2013, in FOLDER (default: kappa-demo, or kappa-demo-stack).
 
     A log and three views; a bug in one of them; a new version that replays history beside the old one while events keep
     arriving; what would change, row by row; a canary, a promotion, a rollback; and a check against the data itself.
@@ -54,20 +55,29 @@ def demo(place: Place, out: Output, *, folder: Path) -> None:
     Runs the commands that it shows. FOLDER is a project like any other: look into it, and change it. If it was
     interrupted, it goes on where it was.
 
-    Example:
+    With --stack it brings up a stack of its own in FOLDER (see `kappa stack`), tells the story with half a year of
+    flights and two views, and takes the stack down, also when it is interrupted.
+
+    Examples:
       kappa demo
+      kappa demo --stack
     """
     del place
     started = time.monotonic()
-    _copy_project(folder)
+    story = ON_STACK if on_stack else EMBEDDED
+    folder = folder or Path("kappa-demo-stack" if on_stack else "kappa-demo")
+    _copy_project(folder, story)
     with ExitStack() as stage:
-        _Actor(folder, out, stage).act(STORY)
+        if on_stack:
+            out.note(_STACK_NEEDS)
+            stage.callback(Stack(folder / IN_PROJECT).down)
+        _Actor(folder, out, stage).act(story.scenes)
     done = Demonstration(
         str(folder),
         time.monotonic() - started,
-        tuple(scene.line for scene in STORY if isinstance(scene, Command | Background)),
+        tuple(scene.line for scene in story.scenes if not isinstance(scene, Edit | End)),
     )
-    out.show(done, lambda: out.line("\n".join(_look_around(done))))
+    out.show(done, lambda: out.line("\n".join(_look_around(done, story))))
 
 
 class _Actor:
@@ -77,6 +87,8 @@ class _Actor:
         """Act in `folder`; whatever runs in the background ends with `stage`."""
         self._folder, self._out, self._stage = folder, out, stage
         self._background: list[subprocess.Popen[bytes]] = []
+        # The stack is the project's own, whatever stack is used elsewhere.
+        self._environment = {name: value for name, value in os.environ.items() if name != FOLDER_VARIABLE}
         stage.callback(self._end)
 
     def act(self, story: tuple[Scene, ...]) -> None:
@@ -87,6 +99,8 @@ class _Actor:
         """
         bookmark = self._folder / _BOOKMARK
         told = int(bookmark.read_text()) if bookmark.exists() else 0
+        if told == len(story):
+            return
         for number, scene in enumerate(story):
             if number < told:
                 self._resume(scene)
@@ -95,17 +109,29 @@ class _Actor:
             bookmark.write_text(str(number + 1))
 
     def _resume(self, scene: Scene) -> None:
-        """Start again what ran in the background when the story was interrupted."""
-        if isinstance(scene, Background):
-            self._start(scene)
-        elif isinstance(scene, End):
-            self._end()
+        """Start again what ran when the story was interrupted."""
+        match scene:
+            case Background():
+                self._start(scene)
+            case End():
+                self._end()
+            case StackSettings():
+                self._read_settings()
+            case Command(again=True):
+                self._act(scene)
+            case Command() | Edit():
+                pass
+            case _:
+                assert_never(scene)
 
     def _act(self, scene: Scene) -> None:
         match scene:
             case Command():
                 self._out.note(f"\n# {scene.why}\n$ {scene.line}")
                 self._run(scene.line)
+            case StackSettings():
+                self._out.note(f"\n# {scene.why}\n$ {scene.line}")
+                self._read_settings()
             case Background():
                 self._out.note(f"\n# {scene.why}\n$ {scene.line} &")
                 self._start(scene)
@@ -119,9 +145,14 @@ class _Actor:
             case _:
                 assert_never(scene)
 
+    def _read_settings(self) -> None:
+        self._environment |= Stack(self._folder / IN_PROJECT).client_environment()
+
     def _run(self, line: str) -> None:
         quiet = subprocess.DEVNULL if self._out.as_json else None
-        done = subprocess.run(_command(line), cwd=self._folder, check=False, stdout=quiet)  # noqa: S603 - ours
+        done = subprocess.run(  # noqa: S603 - ours
+            _command(line), cwd=self._folder, env=self._environment, check=False, stdout=quiet
+        )
         self._refuse_dead()
         if done.returncode != 0:
             raise KappaError(
@@ -132,7 +163,9 @@ class _Actor:
     def _start(self, scene: Background) -> None:
         program = shlex.split(scene.line)[1]
         with (self._folder / f"{program}.log").open("wb") as log:
-            process = subprocess.Popen(_command(scene.line), cwd=self._folder, stdout=log, stderr=log)  # noqa: S603 - ours
+            process = subprocess.Popen(  # noqa: S603 - ours
+                _command(scene.line), cwd=self._folder, env=self._environment, stdout=log, stderr=log
+            )
         self._background.append(process)
         while scene.announced and not (self._folder / f"{program}.log").stat().st_size:
             self._refuse_dead()
@@ -176,35 +209,35 @@ def _edit(file: Path, edit: Edit) -> None:
         InputError: The file holds neither the old text nor the new one.
     """
     text = file.read_text(encoding="utf-8")
-    if edit.new in text:
-        return
-    if edit.old not in text:
+    if edit.old in text:
+        file.write_text(text.replace(edit.old, edit.new), encoding="utf-8")
+    elif edit.new not in text:
         raise InputError(
             f"{file} was changed: the demonstration does not find what it would edit",
             next_step="begin anew in another folder: kappa demo DIR",
         )
-    file.write_text(text.replace(edit.old, edit.new), encoding="utf-8")
 
 
-def _look_around(done: Demonstration) -> Iterator[str]:
-    yield f"\nDone in {done.seconds:.0f} s, with no server. Look around:"
+def _look_around(done: Demonstration, story: Story) -> Iterator[str]:
+    yield f"\nDone in {done.seconds:.0f} s{'' if story is ON_STACK else ', with no server'}. Look around:"
     if shutil.which("kappa") is None:
         yield f"  source {sys.prefix}/bin/activate"
     yield f"  cd {done.folder}"
-    yield _LOOK_AROUND
+    yield story.look_around
 
 
-def _copy_project(folder: Path) -> None:
-    """Copy the example into `folder`, with the bug that the story mends; leave it as it is if it was copied before.
+def _copy_project(folder: Path, story: Story) -> None:
+    """Copy the example into `folder`, as the story begins with it; leave it as it is if it was copied before.
 
     Raises:
         InputError: The folder holds something else.
     """
     source = _examples() / "flights"
     if not folder.exists():
-        ignored = shutil.ignore_patterns(".kappa", "__pycache__", "*.csv", ".*cache")
+        ignored = shutil.ignore_patterns(".*cache")
         shutil.copytree(source, folder, ignore=ignored)
-        _edit(folder / "flights.py", Edit("", "flights.py", RIGHT, SUBTRACTED))
+        for edit in story.before:
+            _edit(folder / edit.file, edit)
     elif not (folder / "flights.py").is_file():
         raise InputError(
             f"{folder} exists and is not the demonstration",

@@ -118,6 +118,11 @@ def make_table(columns: Sequence[str], rows: Sequence[Sequence[Any]], *, numbers
     return table
 
 
+def counted(number: int, *, exact: bool) -> str:
+    """Return a number of events for people, with a sign if there may be a few less."""
+    return f"{number:,}" if exact else f"~{number:,}"
+
+
 def printable(value: Any) -> str:
     r"""Return a value as one line that cannot disturb a terminal: bytes decoded, control characters escaped.
 

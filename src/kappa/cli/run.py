@@ -10,11 +10,11 @@ from typing import Any
 import click
 
 from kappa.app import App
-from kappa.cli.output import Output, make_table, printable
+from kappa.cli.output import Output, counted, make_table, printable
 from kappa.cli.stopping import stopped_like_ctrl_c
 from kappa.cli.verb import json_lines, verb
 from kappa.control.progress import VersionProgress
-from kappa.control.running import Run, RunStatus, refuse_failed
+from kappa.control.running import Run, RunStatus, not_at_work, refuse_failed
 from kappa.errors import StoreUnavailable
 from kappa.planning.states import VersionState
 from kappa.ports import WorkerHealth
@@ -85,7 +85,7 @@ def _catch_up(out: Output, statuses: Iterator[RunStatus]) -> None:
         for status in statuses:
             folded = sum(version.position for version in status.versions)
             # Not the logs' ends: a repartitioned log is still being written.
-            progress(folded, total=folded + sum(version.lag for version in status.versions), note=_rate(status))
+            progress(folded, total=folded + sum(version.lag for version in status.versions), note=_note(status))
             if status.caught_up:
                 break
     out.record(status, "\n".join(_final_lines(status)))
@@ -121,14 +121,16 @@ def _final_lines(status: RunStatus) -> Iterator[str]:
         if version.failure:
             yield printable(version.failure)
         else:
-            yield f"{version.view} v{version.version} has folded all {version.end:,} events"
+            events = counted(version.end, exact=version.exact)
+            yield f"{version.view} v{version.version} has folded all {events} events"
     if not status.versions:
         yield "the project has no view"
 
 
 def _version_line(version: VersionProgress) -> str:
+    events = counted(version.end, exact=version.exact)
     return (
-        f"{version.view} v{version.version}: {version.position:,} of {version.end:,} events, "
+        f"{version.view} v{version.version}: {version.position:,} of {events} events, "
         f"lag {version.lag:,}, {version.rate:,.0f} events/s{_standing(version)}"
     )
 
@@ -148,7 +150,7 @@ def _drawing(status: RunStatus) -> Any:
             version.view,
             f"v{version.version}",
             f"{version.position:,}",
-            f"{version.end:,}",
+            counted(version.end, exact=version.exact),
             f"{version.lag:,}",
             f"{version.rate:,.0f}/s",
             _standing(version).removeprefix(", "),
@@ -167,5 +169,7 @@ def _trouble_line(worker: WorkerHealth) -> str:
     return f"{worker.name} {worker.state}" + (f": {printable(worker.detail)}" if worker.detail else "")
 
 
-def _rate(status: RunStatus) -> str:
-    return f"{sum(version.rate for version in status.versions):,.0f} events/s"
+def _note(status: RunStatus) -> str:
+    """Say how fast it goes, and who does not work yet, or any more: a job takes its time to start."""
+    rate = f"{sum(version.rate for version in status.versions):,.0f} events/s"
+    return printable(", ".join([rate, *not_at_work(status.workers)]))

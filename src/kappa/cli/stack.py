@@ -20,7 +20,7 @@ from kappa.stack.software import install as install_software
 from kappa.stack.tools import pyflink_folder, pyflink_missing
 
 FOLDER_VARIABLE = "KAPPA_STACK_FOLDER"
-_IN_PROJECT = ".kappa-stack"
+IN_PROJECT = ".kappa-stack"
 _STYLES = {"ready": "green", "not-answering": "yellow", "stopped": "red"}
 _LINES = 40
 
@@ -187,7 +187,7 @@ def _open(
 
 def _default_folder(place: Place) -> Path:
     try:
-        return (place.project or find_project(Path.cwd())) / _IN_PROJECT
+        return (place.project or find_project(Path.cwd())) / IN_PROJECT
     except ProjectError:
         state = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
         return Path(state) / "kappa-stack"

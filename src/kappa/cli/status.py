@@ -9,9 +9,9 @@ from typing import Any
 import click
 
 from kappa.app import App
-from kappa.cli.output import Output, make_table
+from kappa.cli.output import Output, counted, make_table
 from kappa.cli.verb import verb
-from kappa.control.status import JobStatus, Status, VersionStatus, with_rates
+from kappa.control.status import JobStatus, LogStatus, Status, VersionStatus, with_rates
 
 _WATCH_S = 1.0
 
@@ -24,6 +24,8 @@ def status(app: App, out: Output, *, watch: bool, partitions: bool) -> None:
 
     Lag is the number of events that a version has not folded yet; what counts is what it has committed. With --watch,
     rates are events per second between two looks, and --json prints one document per look and line.
+
+    A log in Kafka also counts the marks of transactions among its events, hence the sign ~.
 
     Of a version that runs as a job in a Flink cluster it also shows where the time goes: an operator that is
     backpressured waits for the next one, and the first one behind it that does not wait is what holds the job up.
@@ -58,7 +60,10 @@ def _drawing(status: Status, *, partitions: bool) -> Any:
 
     logs = make_table(
         ("log", "partitions", "events", "MB"),
-        [(log.name, log.partitions, f"{log.events:,}", _megabytes(log.size_bytes)) for log in status.logs],
+        [
+            (log.name, log.partitions, counted(log.events, exact=log.exact), _megabytes(log.size_bytes))
+            for log in status.logs
+        ],
         numbers=("partitions", "events", "MB"),
     )
     columns = ("view", "version", "state", "lag", "rate", "rows", "dead", "MB")
@@ -78,6 +83,10 @@ def _drawing(status: Status, *, partitions: bool) -> Any:
     if status.rejected:
         lines.append(f"{status.rejected:,} pieces of input were rejected: kappa dlq list")
     return Group(*lines)
+
+
+def _log_row(log: LogStatus) -> tuple[str, ...]:
+    return log.name, str(log.partitions), counted(log.events, exact=log.exact), _megabytes(log.size_bytes)
 
 
 def _row(version: VersionStatus) -> tuple[str, ...]:

@@ -19,6 +19,7 @@ from kappa.control.history import new_entry
 from kappa.control.positions import Goal, OpenLog, position_of
 from kappa.control.readiness import diff_objection, live_version
 from kappa.control.releasing import Releasing
+from kappa.control.running import not_at_work
 from kappa.control.seeding import make_seed
 from kappa.control.versions import serve_first
 from kappa.errors import InputError, PlanNotFound, PlanStale, ReleaseRefused, WorkerFailed
@@ -283,7 +284,8 @@ class Applying:
                 estimator.add(time.monotonic(), position, ends)
                 total = sum(ends.values())
                 done = max(0, min(sum(position.values()), total - 1))
-                yield Advance(done, total, note=_remaining(estimator))
+                workers = [worker for worker in report.workers if worker.table == table.name] if report else []
+                yield Advance(done, total, note=", ".join(not_at_work(workers)) or _remaining(estimator))
                 self._pause(POLL_S)
 
     def _position(self, version: Version, report: RunReport | None) -> Mapping[int, int]:

@@ -111,7 +111,8 @@ def describe_log(log: Log) -> str:
     for partition, end in ends.items():
         if end > starts[partition]:
             log.read(partition, end - 1, records_max=1)
-    return f"{sum(ends.values()) - sum(starts.values()):,} records in {len(ends)} partitions"
+    about = "about " if log.has_gaps else ""
+    return f"{about}{sum(ends.values()) - sum(starts.values()):,} records in {len(ends)} partitions"
 
 
 def describe_warnings(warnings: Sequence[str]) -> Iterator[Finding]:

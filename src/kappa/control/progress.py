@@ -26,6 +26,7 @@ class VersionProgress(msgspec.Struct, frozen=True):
         rate: Records per second folded lately.
         share: Of the time, in which it may work: less than 1 while it is throttled.
         failure: Why it cannot go on, for people; empty while it can.
+        exact: Whether these numbers of records are exact, or a little too large: see `Log.has_gaps`.
     """
 
     view: str
@@ -38,6 +39,7 @@ class VersionProgress(msgspec.Struct, frozen=True):
     rate: float
     share: float = 1.0
     failure: str = ""
+    exact: bool = True
 
 
 class Measurement:
@@ -82,6 +84,7 @@ class Measurement:
                 rate=sum(sum(worker.rates.values()) for worker in folding),
                 share=shares.get(table.name, 1.0),
                 failure=f"{failed.name} failed: {failed.detail}" if failed else "",
+                exact=not self._log(table.log).has_gaps,
             )
 
     def _ends(self, log: str) -> tuple[Position, int]:

@@ -169,6 +169,15 @@ class Run:
                 self._housekeeping()
 
 
+def not_at_work(workers: Sequence[WorkerHealth]) -> list[str]:
+    """Say which workers do not work yet, or any more, and why: a sentence each, for people."""
+    return [
+        f"{worker.name} {worker.state}{': ' + worker.detail if worker.detail else ''}"
+        for worker in workers
+        if worker.state != "running"
+    ]
+
+
 def refuse_failed(status: RunStatus) -> None:
     """Raise if a version that people read cannot go on. Another one's failure is only shown.
 

@@ -24,12 +24,14 @@ class LogStatus(msgspec.Struct, frozen=True):
 
     Attributes:
         events: Records, of all partitions.
+        exact: Whether there are just so many, or a few less: see `Log.has_gaps`.
         size_bytes: The space it takes.
     """
 
     name: str
     partitions: int
     events: int
+    exact: bool
     size_bytes: int
 
 
@@ -201,6 +203,7 @@ def _log(log: Log) -> LogStatus:
         name=log.name,
         partitions=log.partition_count,
         events=sum(ends[partition] - starts[partition] for partition in ends),
+        exact=not log.has_gaps,
         size_bytes=log.size_bytes(),
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import itertools
 from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 
@@ -18,15 +19,17 @@ def records_from(log: Log, position: Mapping[int, int]) -> Iterator[Record]:
     ends = log.ends()
     yield from heapq.merge(
         *(_partition(log, partition, start, ends[partition]) for partition, start in position.items()),
-        key=lambda record: (record.appended_at_us, record.partition, record.offset),
+        key=_appended,
     )
 
 
 def last_records(log: Log, partitions: tuple[int, ...], *, records_max: int) -> list[Record]:
     """Return the last records of some partitions, in the order of `records_from`."""
     starts, ends = log.starts(), log.ends()
-    position = {partition: max(starts[partition], ends[partition] - records_max) for partition in partitions}
-    return list(records_from(log, position))[-records_max:]
+    found = (
+        _last(log, partition, starts[partition], ends[partition], records_max=records_max) for partition in partitions
+    )
+    return sorted(itertools.chain.from_iterable(found), key=_appended)[-records_max:]
 
 
 def time_of(time_us: int) -> datetime:
@@ -36,6 +39,21 @@ def time_of(time_us: int) -> datetime:
     '1970-01-01T00:00:01.500000+00:00'
     """
     return EPOCH + timedelta(microseconds=time_us)
+
+
+def _appended(record: Record) -> tuple[int, int, int]:
+    return record.appended_at_us, record.partition, record.offset
+
+
+def _last(log: Log, partition: int, start: int, end: int, *, records_max: int) -> list[Record]:
+    """Return the last records of a partition, reading further and further back: offsets have gaps."""
+    offsets = records_max
+    while True:
+        begin = max(start, end - offsets)
+        found = list(_partition(log, partition, begin, end))[-records_max:]
+        if len(found) == records_max or begin == start:
+            return found
+        offsets *= 2
 
 
 def _partition(log: Log, partition: int, start: int, end: int) -> Iterator[Record]:

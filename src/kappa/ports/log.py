@@ -59,6 +59,10 @@ class Log(Protocol):
     def partition_count(self) -> int:
         """At least 1, fixed when the log is created."""
 
+    @property
+    def has_gaps(self) -> bool:
+        """Whether some offsets may hold no record, so that counts made of offsets are a little too large."""
+
     def append(self, records: Sequence[NewRecord], *, source: Source | None = None) -> None:
         """Append records, each to the partition of its key (`partition_of`).
 

@@ -100,6 +100,10 @@ class SqliteLog:
     def partition_count(self) -> int:
         return self._partition_count
 
+    @property
+    def has_gaps(self) -> bool:
+        return False
+
     def append(self, records: Sequence[NewRecord], *, source: Source | None = None) -> None:
         blocks = list(self._blocks(records))
         if not blocks and source is None:
