@@ -21,7 +21,7 @@ from bench.settings import Settings
 # In this order; each is a module with a function `run`.
 NAMES = ("startup", "ingestion", "replay", "live", "memory", "catch_up", "diff")
 # Only by name: they need servers.
-OTHERS = ("kafka", "postgres")
+OTHERS = ("kafka", "postgres", "pipeline")
 RESULTS = Path(__file__).parent / "results"
 
 
