@@ -6,6 +6,7 @@ import os
 import signal
 import stat
 import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -74,6 +75,21 @@ def test_a_process_that_has_ended_does_not_live_though_nobody_has_reaped_it() ->
         child.kill()
 
         eventually(lambda: started(child.pid) is None, timeout_s=10)
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="`ps` does not tell")
+def test_a_process_lives_while_any_of_its_threads_does() -> None:
+    """A killed JVM's main thread is gone before its sockets are: nothing can listen on its ports yet."""
+    thread = "threading.Thread(target=sys.stdin.read).start(); ctypes.CDLL(None).pthread_exit(None)"
+    command = [sys.executable, "-c", f"import ctypes, sys, threading; {thread}"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE) as child:
+        since = started(child.pid)
+        eventually(lambda: Path(f"/proc/{child.pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z")
+
+        assert started(child.pid) == since
+        assert child.stdin is not None
+        child.stdin.close()
+        eventually(lambda: started(child.pid) is None)
 
 
 def test_a_process_that_ignores_being_asked_is_killed(running, tmp_path, monkeypatch) -> None:

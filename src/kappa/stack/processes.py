@@ -85,7 +85,9 @@ def started(pid: int) -> str | None:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
         return None if Path("/proc/self").exists() else _started_by_ps(pid)
-    return None if fields[0] in "ZX" else fields[19]
+    # The main thread ends before the others: until those have, its ports are taken.
+    ended = fields[0] in "ZX" and int(fields[17]) <= 1
+    return None if ended else fields[19]
 
 
 def _started_by_ps(pid: int) -> str | None:
