@@ -7,7 +7,7 @@ import os
 import sys
 import threading
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from http.client import HTTPConnection
 from pathlib import Path
@@ -20,10 +20,13 @@ from kappa.app import App
 from kappa.config import load_settings
 from kappa.control.versions import FirstVersions
 from kappa.errors import StoreUnavailable
-from kappa.model.records import NewRecord, Source, lag
-from kappa.ports import Log, Version, WorkerHealth
+from kappa.model.interleaving import interleaved
+from kappa.model.kernel import Kernel
+from kappa.model.records import DeadLetter, NewRecord, RowChange, Source, lag
+from kappa.ports import DeadLetterEntry, Log, StoredRow, Version, WorkerHealth
 from kappa.stack import Stack
 from kappa.testing.eventually import eventually
+from kappa.testing.reading import batches_of
 
 # Only a failure takes that long.
 TIMEOUT_S = 180.0
@@ -43,6 +46,10 @@ checkpoint_interval_s = 1
 """
 # Of a transaction, and the time to the next.
 _RECORDS, _PAUSE_S = 40, 0.05
+
+
+# Rows and dead letters, sorted.
+Stored = tuple[list[Any], list[Any]]
 
 
 class FlinkProject:
@@ -128,6 +135,22 @@ class FlinkProject:
                 lambda: (position := self.position()) and lag(position, log.ends()) == 0, "the version has caught up"
             )
 
+    def stored(self, version: Version | None = None) -> Stored:
+        """Return what the store has of a version."""
+        table = (version or self.version).table
+        return _values(self.store.scan(table), self.store.dead_letters(table, limit=1_000_000))
+
+    def undisturbed(self) -> Stored:
+        """Return what one kernel makes of the version's log, from its start."""
+        code = self.app.bundles.code(self.version)
+        kernel = Kernel(code.view, events=code.events, load=lambda _: {}, rows_max=1_000_000, store_empty=True)
+        with closing(self.app.open_log(self.version.table.log)) as log:
+            for partition in range(log.partition_count):
+                for batch in interleaved(batches_of(log, partition)):
+                    kernel.fold(batch)
+        changes = kernel.take_changes()
+        return _values(changes.rows, changes.dead_letters)
+
     @contextmanager
     def arriving(self, records: Callable[[int, int], Sequence[NewRecord]]) -> Iterator[None]:
         """Let events arrive inside the block: `records` makes those with the numbers from one up to another."""
@@ -172,6 +195,13 @@ class FlinkProject:
         eventually(lambda: not self.jobs(), timeout_s=TIMEOUT_S, what="the jobs have ended")
         self.app.close()
         sys.modules.pop(self.module, None)
+
+
+def _values(rows: Iterable[StoredRow | RowChange], letters: Iterable[DeadLetter | DeadLetterEntry]) -> Stored:
+    return (
+        sorted((row.columns, row.state, row.partition, row.offset, row.step, row.due_us) for row in rows),
+        sorted((letter.partition, letter.offset, letter.reason, letter.value) for letter in letters),
+    )
 
 
 def _appended(log: Log, records: Sequence[NewRecord], source: Source) -> bool:

@@ -8,7 +8,6 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import pytest
@@ -20,8 +19,6 @@ from kappa.adapters.kafka.log import KafkaLog
 from kappa.control.fingerprints import fingerprint_parts
 from kappa.control.seeding import make_seed
 from kappa.control.versions import deployment_of
-from kappa.model.interleaving import interleaved
-from kappa.model.kernel import Kernel
 from kappa.model.records import NewRecord, lag
 from kappa.ports import Seed, Version
 from kappa.ports.log import copied_up_to
@@ -66,9 +63,6 @@ class Seen(Event):
 class Page(View, key="page"):
     seen: int = count(Seen)
 """
-
-# Rows and dead letters, sorted.
-Stored = tuple[list[Any], list[Any]]
 
 
 @pytest.fixture(autouse=True)
@@ -128,7 +122,7 @@ def test_a_migrated_version_starts_from_its_seed_without_the_log_before_it(custo
         embedded.start(by_workers)
         eventually(lambda: embedded.poll() and caught_up(customers, by_workers))
 
-    assert stored(customers, by_flink) == stored(customers, by_workers)
+    assert customers.stored(by_flink) == customers.stored(by_workers)
     assert {row.columns[1] for row in customers.store.scan(by_flink.table)} == {"Ana Sol"}
 
 
@@ -172,14 +166,6 @@ def caught_up(project: FlinkProject, version: Version) -> bool:
     return lag({number: its.next_offset for number, its in progress.items()}, project.log.ends()) == 0
 
 
-def stored(project: FlinkProject, version: Version) -> Stored:
-    """Return rows and dead letters."""
-    scanned = project.store.scan(version.table)
-    rows = sorted((row.columns, row.state, row.partition, row.offset, row.step) for row in scanned)
-    letters = project.store.dead_letters(version.table, limit=1_000_000)
-    return rows, [(letter.partition, letter.offset, letter.reason, letter.value) for letter in letters]
-
-
 def test_a_view_with_another_key_counts_each_event_once_although_what_copies_them_is_killed(
     pages: FlinkProject,
 ) -> None:
@@ -187,7 +173,7 @@ def test_a_view_with_another_key_counts_each_event_once_although_what_copies_the
     with pages.arriving(visits):
         for _ in range(3):
             pages.wait_for_commits()
-            (copier,) = [worker.pid for worker in pages.health() if worker.pid is not None]
+            (copier,) = eventually(lambda: [worker.pid for worker in pages.health() if worker.pid is not None])
             os.kill(copier, signal.SIGKILL)
         pages.stack.kill("taskmanager-1")
         pages.stack.up()
@@ -198,7 +184,7 @@ def test_a_view_with_another_key_counts_each_event_once_although_what_copies_the
 
     rows = {row.columns[0]: row.columns[1] for row in pages.store.scan(pages.version.table)}
     assert rows == seen(pages)
-    assert stored(pages, pages.version) == undisturbed(pages)
+    assert pages.stored() == pages.undisturbed()
 
 
 def seen(project: FlinkProject) -> Mapping[str, int]:
@@ -209,16 +195,3 @@ def seen(project: FlinkProject) -> Mapping[str, int]:
         for batch in batches_of(project.log, partition)
         for value in batch.values
     )
-
-
-def undisturbed(project: FlinkProject) -> Stored:
-    """Fold the view's own log in memory."""
-    code, table = project.app.bundles.code(project.version), project.version.table
-    kernel = Kernel(code.view, events=code.events, load=lambda _: {}, rows_max=1_000_000, store_empty=True)
-    with closing(project.app.open_log(table.log)) as log:
-        for partition in range(log.partition_count):
-            for batch in interleaved(batches_of(log, partition)):
-                kernel.fold(batch)
-    changes = kernel.take_changes()
-    rows = sorted((row.columns, row.state, row.partition, row.offset, row.step) for row in changes.rows)
-    return rows, [(each.partition, each.offset, each.reason, each.value) for each in changes.dead_letters]
