@@ -174,7 +174,7 @@ class FlinkProject:
                 while not stop.wait(_PAUSE_S):
                     start = int(state or 0)
                     source = Source("test", state, str(start + _RECORDS))
-                    while not _appended(app.events, records(start, start + _RECORDS), source):
+                    while not (_appended(app.events, records(start, start + _RECORDS), source) or stop.is_set()):
                         pass
                     state = source.state
         except BaseException as error:  # noqa: BLE001 - whatever it is, the test has to hear of it

@@ -22,7 +22,8 @@ from kappa.control.versions import deployment_of
 from kappa.model.records import NewRecord, lag
 from kappa.ports import Seed, Version
 from kappa.ports.log import copied_up_to
-from kappa.stack import Stack
+from kappa.stack import TASK_MANAGERS, Stack
+from kappa.stack.flink import task_manager_names
 from kappa.testing.eventually import eventually
 from kappa.testing.reading import batches_of
 
@@ -175,7 +176,8 @@ def test_a_view_with_another_key_counts_each_event_once_although_what_copies_the
             pages.wait_for_commits()
             (copier,) = eventually(lambda: [worker.pid for worker in pages.health() if worker.pid is not None])
             os.kill(copier, signal.SIGKILL)
-        pages.stack.kill("taskmanager-1")
+        for name in task_manager_names(TASK_MANAGERS):
+            pages.stack.kill(name)
         pages.stack.up()
         pages.wait_for_commits()
     with closing(pages.app.open_log(pages.version.table.log)) as copies:
