@@ -5,7 +5,7 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test check bench lock clean
+.PHONY: help demo demo-stack test check bench lock clean
 
 # PYTHON=/path/to/python3.11 overrides the search; only a new environment looks at it.
 PYTHON ?= python3.11 python3.12 python3
@@ -18,10 +18,13 @@ PIP := -m pip install --quiet --disable-pip-version-check --no-input
 LOCKED := --require-hashes --no-deps --no-build-isolation --use-pep517
 
 help:  ## Say what can be made
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-7s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
 
 demo: .venv/.installed/kappa .venv/.installed/data  ## Turn 336,776 real flights into a log, a view and answers; about two minutes
 	@.venv/bin/kappa demo
+
+demo-stack: .venv/.installed/stack  ## The same on Kafka, Flink, PostgreSQL, a registry and S3; about four minutes
+	@.venv/bin/kappa demo --stack
 
 test: .venv/.installed/test .venv/.installed/stack  ## Run the tests, fast ones first
 	@.venv/bin/python -m pytest

@@ -24,6 +24,7 @@ from kappa.cli.story import EMBEDDED, ON_STACK, Background, Command, Edit, End, 
 from kappa.cli.verb import Place, free_verb
 from kappa.errors import InputError, KappaError
 from kappa.stack import Stack
+from kappa.stack.tools import check_entrance, postgres_user
 
 _STACK_NEEDS = """\
 This needs Java 17, Maven, Go, PostgreSQL's programs and 5 GB of memory; `kappa stack doctor` checks. The first time,
@@ -66,6 +67,8 @@ def demo(place: Place, out: Output, *, folder: Path | None, on_stack: bool) -> N
     started = time.monotonic()
     story = ON_STACK if on_stack else EMBEDDED
     folder = folder or Path("kappa-demo-stack" if on_stack else "kappa-demo")
+    if on_stack:
+        _check_entrance(folder)
     _copy_project(folder, story)
     with ExitStack() as stage:
         if on_stack:
@@ -224,6 +227,19 @@ def _look_around(done: Demonstration, story: Story) -> Iterator[str]:
         yield f"  source {sys.prefix}/bin/activate"
     yield f"  cd {done.folder}"
     yield story.look_around
+
+
+def _check_entrance(folder: Path) -> None:
+    """Check that the stack's PostgreSQL may enter the folder.
+
+    Raises:
+        InputError: It may not.
+    """
+    try:
+        if (user := postgres_user()) is not None:
+            check_entrance(user, folder.resolve())
+    except InputError as error:
+        raise InputError(error.message, next_step="name another folder: kappa demo --stack /var/tmp/DIR") from error
 
 
 def _copy_project(folder: Path, story: Story) -> None:

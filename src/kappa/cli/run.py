@@ -35,7 +35,7 @@ def run(app: App, out: Output, *, until_caught_up: bool) -> None:
     for it, beside what people read.
 
     Ctrl-C stops the workers once they have committed. They may be killed, too: nothing is lost, and the next run goes
-    on where they were.
+    on where they were. With Flink as the engine, jobs go on when this ends.
 
     Examples:
       kappa run --until-caught-up

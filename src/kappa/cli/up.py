@@ -18,7 +18,7 @@ def up(app: App, out: Output) -> None:
     that people read, and start and stop as other commands deploy and retire them. Only one process at a time can run a
     project.
 
-    Ctrl-C is the way to end it (exit code 0): what is folded is committed.
+    Ctrl-C is the way to end it (exit code 0): what is folded is committed. With Flink as the engine, jobs go on.
 
     Example:
       kappa up
@@ -26,4 +26,7 @@ def up(app: App, out: Output) -> None:
     try:
         follow(app, out, until_caught_up=False)
     except KeyboardInterrupt:
-        out.note("stopped; everything that was folded is committed")
+        if app.settings.engine.kind == "flink":
+            out.note("stopped; the jobs go on in the cluster, and the next `kappa up` takes them over")
+        else:
+            out.note("stopped; everything that was folded is committed")
