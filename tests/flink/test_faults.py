@@ -187,6 +187,6 @@ def test_a_stopped_job_goes_on_from_its_savepoint_with_another_parallelism_and_t
         bank.wait_for_commits()
 
     assert [(view.kind, view.candidate) for view in plan.views] == [(ChangeKind.METADATA_ONLY, None)]
-    assert bank.checkpoints()["latest"]["restored"]["is_savepoint"]
+    assert "/savepoints/" in bank.checkpoints()["latest"]["restored"]["external_path"]
     assert [vertex.parallelism for vertex in bank.rest.vertices(bank.job().id)] == [1, 1]
     assert_nothing_lost_or_doubled(bank)
