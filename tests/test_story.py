@@ -2,75 +2,28 @@
 
 from __future__ import annotations
 
-import json
 import random
 import shutil
 import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from storages import KAFKA, KAFKA_AND_POSTGRES, SQLITE, on
+from typed_project import Project
 
 from kappa.testing.eventually import eventually
 
 pytestmark = [pytest.mark.slow, on(SQLITE, KAFKA, KAFKA_AND_POSTGRES)]
 
 SHOP = Path(__file__).parents[1] / "examples" / "shop"
-KAPPA = [sys.executable, "-m", "kappa"]
 EVENTS = 60_000
 # Both views change: one declared fold, and one that reads a log of its own.
 IN_CENTS = ("total(OrderPlaced.amount, where=", "total(OrderPlaced.amount * 100, where=")
 DESKTOP = ('PageView.device == "mobile"', 'PageView.device != "desktop"')
 LOOKED = ("count(PageView)\n\n    @on", "count(PageView, where=PageView.page != '/')\n\n    @on")
-
-
-class Project:
-    """A shop in a folder, and what is typed there."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
-    def __call__(self, *command: str, code: int = 0) -> str:
-        done = subprocess.run([*KAPPA, *command], cwd=self.folder, capture_output=True, text=True, check=False)
-        assert done.returncode == code, f"kappa {' '.join(command)}\n{done.stdout}{done.stderr}"
-        return done.stdout if code == 0 else done.stderr
-
-    def json(self, *command: str) -> object:
-        return json.loads(self(*command, "--json"))
-
-    def edit(self, *changes: tuple[str, str]) -> None:
-        file = self.folder / "shop.py"
-        text = file.read_text()
-        for old, new in changes:
-            assert old in text, old
-            text = text.replace(old, new)
-        file.write_text(text)
-
-    @contextmanager
-    def background(self, *command: str) -> Iterator[subprocess.Popen[str]]:
-        process = self.start(*command)
-        try:
-            yield process
-        finally:
-            process.terminate()
-            process.communicate(timeout=60)
-
-    def start(self, *command: str) -> subprocess.Popen[str]:
-        return subprocess.Popen(
-            [*KAPPA, *command], cwd=self.folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-        )
-
-    def states(self, view: str) -> dict[int, str]:
-        listed = self.json("versions", view)["versions"]
-        return {version["version"]: version["state"] for version in listed}
-
-    def rows(self, view: str, key: str, columns: str) -> list[object]:
-        return self.json("query", f"SELECT {columns} FROM {view} ORDER BY {key}", "--rows-max", "100000")["rows"]
 
 
 @pytest.fixture

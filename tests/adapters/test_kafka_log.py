@@ -15,6 +15,7 @@ from kappa.adapters.kafka import cluster
 from kappa.adapters.kafka.log import KafkaLog, KafkaLogs
 from kappa.adapters.kafka.opening import open_logs as open_by_settings
 from kappa.adapters.kafka.topics import Durability
+from kappa.control.tail import last_records
 from kappa.errors import HistoryLost, ProjectError, SourceMoved, StoreUnavailable
 from kappa.model.partitioning import partition_of
 from kappa.model.records import NewRecord, Source
@@ -315,3 +316,15 @@ def test_secrets_come_from_the_environment_and_from_files(tmp_path):
     assert logs._cluster._options == {"sasl.username": "ana", "sasl.password": "from a file", "client.id": "kappa"}
     with pytest.raises(ProjectError, match="WHO, which is not set"):
         open_by_settings("host:9092", **where, options=options, environment={})
+
+
+def test_as_many_of_the_last_records_are_found_as_are_asked_for(log: KafkaLog) -> None:
+    """Marks of transactions take offsets, and are no records."""
+    assert log.has_gaps
+    for number in range(12):
+        state = str(number - 1) if number else None
+        log.append([NewRecord(b"k", b"%d" % number)], source=Source("file", expected=state, state=str(number)))
+
+    found = last_records(log, tuple(range(4)), records_max=10)
+    assert [record.value for record in found] == [b"%d" % number for number in range(2, 12)]
+    assert len(last_records(log, (K,), records_max=100)) == 12
