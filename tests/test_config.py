@@ -161,3 +161,10 @@ def _shown(default: object) -> str:
     if isinstance(default, str):
         return f"`{default}`" if default else '`""`'
     return f"{default:g}"
+
+
+def test_settings_of_another_version_of_kappa_are_told_as_such() -> None:
+    with pytest.raises(ProjectError, match="from another version of kappa than this process has") as refusal:
+        decode_settings('{"root": "/shop"}')
+
+    assert "restart" in str(refusal.value.next_step)

@@ -222,8 +222,18 @@ def encode_settings(settings: Settings) -> str:
 
 
 def decode_settings(text: str) -> Settings:
-    """Return the settings that `encode_settings` made a text of."""
-    return msgspec.json.decode(text, type=Settings, dec_hook=lambda kind, value: kind(value))
+    """Return the settings that `encode_settings` made a text of.
+
+    Raises:
+        ProjectError: Another version of kappa made it, as when TaskManagers run on after an update.
+    """
+    try:
+        return msgspec.json.decode(text, type=Settings, dec_hook=lambda kind, value: kind(value))
+    except msgspec.ValidationError as error:
+        raise ProjectError(
+            f"the settings are from another version of kappa than this process has: {error}",
+            next_step="restart the workers or TaskManagers with the version that `kappa up` has",
+        ) from error
 
 
 def environment_name(section: str, key: str) -> str:

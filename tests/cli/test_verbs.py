@@ -289,6 +289,17 @@ def test_status_shows_where_the_time_of_a_job_goes_and_what_would_help(kappa, fo
     assert status["versions"][0]["job"]["verdict"]["starts_at"] == "fold"
 
 
+def test_status_says_what_does_not_work_and_why(kappa, folded) -> None:
+    job = WorkerHealth("page_views v1", "page_views__v1", "restarting", None, 3, "the cluster has no free slot")
+    with App(load_settings(folded, os.environ)) as app, app.run():
+        app.control.report(RunReport(os.getpid(), datetime.now(UTC), [job]))
+
+        assert "page_views v1 restarting: the cluster has no free slot" in kappa("status").out
+        assert kappa("status", "--json").json["not_at_work"] == [
+            "page_views v1 restarting: the cluster has no free slot"
+        ]
+
+
 def test_status_works_before_anything_else(kappa, project) -> None:
     typed = kappa("status")
 

@@ -9,9 +9,9 @@ from typing import Any
 import click
 
 from kappa.app import App
-from kappa.cli.output import Output, counted, make_table
+from kappa.cli.output import Output, counted, make_table, printable
 from kappa.cli.verb import verb
-from kappa.control.status import JobStatus, LogStatus, Status, VersionStatus, with_rates
+from kappa.control.status import JobStatus, Status, VersionStatus, with_rates
 
 _WATCH_S = 1.0
 
@@ -76,6 +76,7 @@ def _drawing(status: Status, *, partitions: bool) -> Any:
     for version in status.versions:
         if version.job is not None:
             lines += [*_job_lines(version, version.job), ""]
+    lines += map(printable, status.not_at_work)
     if status.running_in is None:
         lines.append("not running: kappa up")
     else:
@@ -83,10 +84,6 @@ def _drawing(status: Status, *, partitions: bool) -> Any:
     if status.rejected:
         lines.append(f"{status.rejected:,} pieces of input were rejected: kappa dlq list")
     return Group(*lines)
-
-
-def _log_row(log: LogStatus) -> tuple[str, ...]:
-    return log.name, str(log.partitions), counted(log.events, exact=log.exact), _megabytes(log.size_bytes)
 
 
 def _row(version: VersionStatus) -> tuple[str, ...]:

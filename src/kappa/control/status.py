@@ -12,10 +12,11 @@ from datetime import datetime
 import msgspec
 
 from kappa.control.positions import behind_primary, lag_of, position_of
+from kappa.control.running import not_at_work
 from kappa.model.records import Position
 from kappa.planning.backpressure import Level, Verdict, judge, level_of
 from kappa.planning.states import VersionState, state_of
-from kappa.ports import ControlStore, Holder, Log, Release, RunReport, Version, ViewStore
+from kappa.ports import ControlStore, Holder, Log, Release, Version, ViewStore
 from kappa.ports.engine import JobLoad
 
 
@@ -96,6 +97,7 @@ class Status(msgspec.Struct, frozen=True):
         taken_at: When this was read, aware UTC.
         running_in: Who runs the versions, or None.
         versions: Those that are not stopped for good.
+        not_at_work: Workers that do not work yet, or any more, and why: a sentence each.
         rejected: Pieces of input that could not be ingested.
         lag: Of the primaries, in records.
     """
@@ -105,6 +107,7 @@ class Status(msgspec.Struct, frozen=True):
     running_in: Holder | None
     logs: Sequence[LogStatus]
     versions: Sequence[VersionStatus]
+    not_at_work: Sequence[str]
     rejected: int
     lag: int
 
@@ -121,7 +124,9 @@ def read_status(
     """Read how a project is doing. `logs` are those that exist; `running_in` and `now` are as in `Status`."""
     # Counting rows takes its time, so those of versions that are stopped for good are left to `kappa versions`.
     running = [version for version in control.versions() if version.retired_at is None]
-    loads = {} if running_in is None else _loads(control.last_report())
+    report = None if running_in is None else control.last_report()
+    workers = () if report is None else report.workers
+    loads = {worker.table: worker.load for worker in workers if worker.load is not None}
     versions = [
         _with_job(version, loads.get(table.name))
         for version, table in zip(
@@ -136,6 +141,7 @@ def read_status(
         running_in=running_in,
         logs=[_log(log) for log in logs.values()],
         versions=versions,
+        not_at_work=not_at_work(workers),
         rejected=control.rejected_count(),
         lag=sum(version.lag for version in versions if version.state is VersionState.PRIMARY),
     )
@@ -181,12 +187,6 @@ def with_rates(status: Status, before: Status) -> Status:
         return msgspec.structs.replace(version, partitions=partitions, rate=sum(rates) if rates else None)
 
     return msgspec.structs.replace(status, versions=[rated(version) for version in status.versions])
-
-
-def _loads(report: RunReport | None) -> Mapping[str, JobLoad]:
-    """Return table name -> where the time of its version's job goes."""
-    workers = () if report is None else report.workers
-    return {worker.table: worker.load for worker in workers if worker.load is not None}
 
 
 def _with_job(version: VersionStatus, load: JobLoad | None) -> VersionStatus:
