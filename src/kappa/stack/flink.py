@@ -146,6 +146,8 @@ def _task_manager(site: Site, software: FlinkSoftware, name: str) -> Part:
         address=f"{HOST}:{rpc}",
         answers=lambda: is_registered(rest_port, folder),
         needs=(NAME,),
+        # A JobManager that has lost a TaskManager may not speak to another one at its address any more.
+        roams=True,
     )
 
 

@@ -31,6 +31,7 @@ class Part:
         address: What clients are given.
         answers: Whether this part, and not just anybody, answers at its port now. Raises OSError as sockets do.
         needs: The parts that must be ready before this one is started.
+        roams: Whether each start is at other ports, because others hold a former process at its address against it.
         stop_signal: What asks it to end in good order, clients or not.
         user: Who runs it, or None for whoever runs the stack.
     """
@@ -44,6 +45,7 @@ class Part:
     answers: Callable[[], bool]
     files: Mapping[str, str] = field(default_factory=dict)
     needs: tuple[str, ...] = ()
+    roams: bool = False
     stop_signal: signal.Signals = signal.SIGTERM
     user: str | None = None
 

@@ -275,9 +275,13 @@ class Stack:
     def _settle(self, inventory: Inventory, software: Software) -> tuple[Part, ...]:
         """Return descriptions that can be started: with ports that are free, and no process of an older description."""
         for part in self._describe(inventory, software):
-            taken = {name for name, port in part.ports.items() if not _alive(part, inventory) and not is_free(port)}
-            for name in taken:
-                self._say(f"{part.name}: somebody else listens on port {inventory.ports.pop(name)}; another is chosen")
+            if _alive(part, inventory):
+                continue
+            for name, port in part.ports.items():
+                if not is_free(port):
+                    self._say(f"{part.name}: somebody else listens on port {port}; another is chosen")
+                if part.roams or not is_free(port):
+                    del inventory.ports[name]
         parts = self._describe(inventory, software)
         wanted = {part.name: part.fingerprint for part in parts}
         stop([each for name, each in inventory.processes.items() if wanted.get(name) != each.fingerprint])
