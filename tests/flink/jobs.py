@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from http.client import HTTPConnection
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -29,6 +29,8 @@ from kappa.testing.eventually import eventually
 from kappa.testing.reading import batches_of
 
 # Only a failure takes that long.
+T = TypeVar("T")
+
 TIMEOUT_S = 180.0
 
 SETTINGS = """
@@ -138,11 +140,11 @@ class FlinkProject:
     def stored(self, version: Version | None = None) -> Stored:
         """Return what the store has of a version."""
         table = (version or self.version).table
-        return _values(self.store.scan(table), self.store.dead_letters(table, limit=1_000_000))
+        return _answered(lambda: _values(self.store.scan(table), self.store.dead_letters(table, limit=1_000_000)))
 
     def undisturbed(self) -> Stored:
         """Return what one kernel makes of the version's log, from its start."""
-        code = self.app.bundles.code(self.version)
+        code = _answered(lambda: self.app.bundles.code(self.version))
         kernel = Kernel(code.view, events=code.events, load=lambda _: {}, rows_max=1_000_000, store_empty=True)
         with closing(self.app.open_log(self.version.table.log)) as log:
             for partition in range(log.partition_count):
@@ -195,6 +197,18 @@ class FlinkProject:
         eventually(lambda: not self.jobs(), timeout_s=TIMEOUT_S, what="the jobs have ended")
         self.app.close()
         sys.modules.pop(self.module, None)
+
+
+def _answered(ask: Callable[[], T]) -> T:
+    """Return an answer; connections from before a server was stopped are met once each."""
+
+    def answer() -> list[T]:
+        try:
+            return [ask()]
+        except StoreUnavailable:
+            return []
+
+    return eventually(answer, timeout_s=TIMEOUT_S, what="the store answers")[0]
 
 
 def _values(rows: Iterable[StoredRow | RowChange], letters: Iterable[DeadLetter | DeadLetterEntry]) -> Stored:
