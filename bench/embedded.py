@@ -17,7 +17,7 @@ from kappa.config import EngineSettings
 from kappa.model.kernel import Kernel
 from kappa.model.schema import ViewTable
 from kappa.model.views import View, view_spec
-from kappa.ports import ViewStore
+from kappa.ports import Log, ViewStore
 
 
 class Sleeper:
@@ -32,10 +32,10 @@ class Fold:
     """One partition group of a view, ready to be folded from the log's start to its end into an empty store."""
 
     def __init__(
-        self, log_file: Path, view: type[View], store: ViewStore, *, pace: Pace, group: int = 0, groups: int = 1
+        self, log: Log | Path, view: type[View], store: ViewStore, *, pace: Pace, group: int = 0, groups: int = 1
     ) -> None:
         spec = view_spec(view)
-        self._log = SqliteLog(log_file)
+        self._log = SqliteLog(log) if isinstance(log, Path) else log
         self._table = ViewTable(
             view=spec.name,
             version=1,

@@ -22,15 +22,19 @@ from statistics import quantiles
 
 from bench import SHOP
 from bench.data import shop_file
-from bench.measure import Figure, at_least, at_most, in_turns, ratio
+from bench.embedded import Fold
+from bench.measure import Figure, at_least, at_most, in_turns, ratio, timed
+from bench.profiles import ByFolds
 from bench.project import KAPPA
 from bench.settings import Settings
+from kappa.adapters.embedded.fold import Pace
 from kappa.adapters.flink.rest import FlinkRest
 from kappa.adapters.flink.submit import FlinkClient
 from kappa.app import App
 from kappa.config import load_settings
 from kappa.model.records import NewRecord
 from kappa.ports import Version
+from kappa.ports.log import EVENT_LOG
 from kappa.stack import Stack
 
 PROJECT = """
@@ -44,7 +48,7 @@ partitions = 4
 live_lag_max = 1000000000
 """
 NAIVE_EVENTS_MAX = 300_000
-FRESH_RATE, FRESH_S, BATCHES_PER_S = 20_000, 40, 10
+FRESH_RATE, FRESH_S, BATCHES_PER_S = 20_000, 30, 10
 LOOK_S = 0.05
 JOBS = Path(__file__).parent
 
@@ -58,17 +62,19 @@ def run(settings: Settings) -> Sequence[Figure]:
         part = Place(settings, stack, "part", naive_events)
         rates = in_turns(
             {
-                "embedded, live": lambda: whole.fold("embedded", {}),
-                "Flink, live": lambda: whole.fold("flink", {"KAPPA_FLINK_PROFILE": "live"}),
-                "Flink, replay": lambda: whole.fold("flink", {"KAPPA_FLINK_PROFILE": "replay"}),
+                "embedded, live": lambda: whole.embedded(Pace(live_commit_s=1.0, replay_commit_s=1.0)),
+                "embedded, replay": lambda: whole.embedded(Pace()),
+                "Flink, live": lambda: whole.flink({"KAPPA_FLINK_PROFILE": "live"}),
+                "Flink, replay": lambda: whole.flink({"KAPPA_FLINK_PROFILE": "replay"}),
                 "Flink SQL, no sink": lambda: whole.job("flink_sql.py"),
                 "PyFlink by the book, no sink": lambda: part.job("flink_naive.py"),
             },
-            rounds=min(settings.rounds, 3),
+            rounds=min(settings.rounds, 2),
         )
         fresh = whole.freshness(FRESH_S)
     return [
         Figure("embedded, live", "events/s", rates["embedded, live"], bound=at_least(100_000)),
+        Figure("embedded, replay", "events/s", rates["embedded, replay"], bound=at_least(250_000)),
         Figure("Flink, live", "events/s", rates["Flink, live"], bound=at_least(120_000)),
         Figure("Flink, replay", "events/s", rates["Flink, replay"]),
         Figure("Flink SQL, no sink", "events/s", rates["Flink SQL, no sink"]),
@@ -95,9 +101,16 @@ class Place:
         done = subprocess.run(command, env=self._environment, check=False, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
 
-    def fold(self, engine: str, own: Mapping[str, str]) -> float:
-        """Fold the whole log by a new version, and return the rate between the first look at its work and the end."""
-        with self._up({"KAPPA_ENGINE_KIND": engine, **own}) as app:
+    def embedded(self, pace: Pace) -> float:
+        """Fold the whole log by one worker, in this process, and return the rate."""
+        with App(load_settings(self._folder, self._fresh({}))) as app:
+            log = app.open_log(EVENT_LOG)
+            with Fold(log, ByFolds, app.views, pace=pace) as fold:
+                return timed(fold.run, events=self._events)
+
+    def flink(self, own: Mapping[str, str]) -> float:
+        """Fold the whole log by a new job, and return the rate between the first look at its work and the end."""
+        with self._up({"KAPPA_ENGINE_KIND": "flink", **own}) as app:
             version = self._version(app)
             while not (first := _reported(app, version)):
                 time.sleep(LOOK_S)
@@ -115,11 +128,14 @@ class Place:
         with app.open_log(version.table.log) as log:
             return sum(log.ends().values())
 
+    def _fresh(self, own: Mapping[str, str]) -> dict[str, str]:
+        """Return an environment with stores that nobody has used, and the log that is there."""
+        self._number += 1
+        return {**self._environment, "KAPPA_POSTGRES_SCHEMA_PREFIX": f"{self._name}_{self._number}", **own}
+
     @contextmanager
     def _up(self, own: Mapping[str, str]) -> Iterator[App]:
-        # Stores that nobody has used, and the log that is there.
-        self._number += 1
-        environment = {**self._environment, "KAPPA_POSTGRES_SCHEMA_PREFIX": f"{self._name}_{self._number}", **own}
+        environment = self._fresh(own)
         command = [str(KAPPA), "--project", str(self._folder), "up"]
         with (self._folder / "up.log").open("wb") as output:
             process = subprocess.Popen(command, env=environment, stdout=output, stderr=subprocess.STDOUT)
