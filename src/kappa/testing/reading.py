@@ -10,8 +10,8 @@ from kappa.ports import Log
 
 
 def batches_of(log: Log, partition: int, start: int = 0, *, records_max: int = 1_000) -> Iterator[RecordBatch]:
-    """Yield the batches of one partition from offset `start` to its end."""
-    while batch := log.read(partition, start, records_max=records_max):
+    """Yield the batches of one partition from offset `start` to its end; one that only passes a gap is empty."""
+    while (batch := log.read(partition, start, records_max=records_max)).next_offset > start:
         yield batch
         start = batch.next_offset
 
