@@ -180,6 +180,8 @@ class Seeds:
         }
         for partition in range(self.log.partition_count):
             for batch in batches_of(self.log, partition, records_max=1):
+                if not batch.values:
+                    continue  # a step over what is in no record, such as the mark of a transaction
                 kernel = kernels[number_of(batch.event_times_us[0] // 1_000_000)]
                 kernel.fold(batch)
                 changes = kernel.take_changes()
