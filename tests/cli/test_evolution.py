@@ -47,6 +47,18 @@ THIRD = (
     "    spent: Decimal = total(OrderPlaced.amount)\n"
 )
 
+# Version 3 as former code can read it: what is new is required, and nothing is gone.
+UPCAST_2 = """
+    @classmethod
+    def upcast_2(cls, old: dict) -> dict:
+        return {**old, "channel": "web"}
+"""
+READABLE = (
+    SECOND.replace("version=2", "version=3, readable_from=2")
+    .replace("    currency: str\n", "    currency: str\n    channel: str\n")
+    .replace("\nclass Orders", UPCAST_2 + "\nclass Orders")
+) + "    shops: int = count(OrderPlaced, where=OrderPlaced.channel == 'shop')\n"
+READABLE_THREE = {**TWO, "_schema_version": 3, "_readable_from": 2, "channel": "shop"}
 
 # The same without a new version: a field more, which has a default.
 ADDED = SECOND.replace("    currency: str\n", '    currency: str\n    channel: str = "web"\n') + (
@@ -85,8 +97,43 @@ def append(kappa, project: Path, *events: dict) -> None:
 
 
 @pytest.mark.slow
-def test_old_and_new_views_read_all_versions_of_an_event_in_one_log(kappa, project) -> None:
-    """An old version goes on with what its code knows, and sets the rest aside; it stays right for those it knows."""
+def test_old_and_new_views_read_all_versions_of_an_event_in_one_log(
+    kappa, project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A new version that former code can read says so; `full` checks it against the schemas of that code."""
+    monkeypatch.setenv("KAPPA_REGISTRY_COMPATIBILITY", "full")
+    (project / "shop.py").write_text(SECOND)
+    assert kappa("schema", "register").code == 0
+    append(kappa, project, TWO)
+    with (project / "orders.ndjson").open("a") as file:
+        file.write(json.dumps(ONE) + "\n")
+    assert kappa("ingest", "orders.ndjson").code == 0
+    kappa("run", "--until-caught-up")
+    (project / "shop.py").write_text(READABLE.replace("amount_cents", "cents"))
+    refused = kappa("schema", "check")
+
+    assert refused.code == 1
+    assert "amount_cents: is required, and was not (required-added)" in refused.out
+    assert "keep in OrderPlaced what its former code reads, or declare a higher readable_from" in refused.out
+
+    (project / "shop.py").write_text(READABLE)
+    assert kappa("schema", "register").code == 0
+    append(kappa, project, READABLE_THREE)
+    kappa("plan")
+    kappa("apply")
+    kappa("run", "--until-caught-up")
+
+    old, new = (
+        kappa("get", "orders", "ana", "--version", version, "--json").json["columns"] for version in ("v1", "v2")
+    )
+    assert (old["orders"], old["cents"]) == (3, 1400)
+    assert (new["orders"], new["cents"], new["shops"]) == (3, 1400, 1)
+    assert kappa("dlq", "list", "--json").json["dead_letters"] == 0
+
+
+@pytest.mark.slow
+def test_a_version_that_old_code_would_misread_is_set_aside_by_old_views(kappa, project) -> None:
+    """An old version goes on with what its code knows; it stays right for those it knows."""
     for code in (FIRST, SECOND):
         (project / "shop.py").write_text(code)
         assert kappa("schema", "register").code == 0

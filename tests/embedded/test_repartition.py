@@ -130,6 +130,17 @@ def test_an_old_version_is_keyed_by_what_its_upcaster_makes_of_it(logs: tuple[Lo
     assert (copy.key, copy.value) == (b"/cart", old)
 
 
+def test_a_newer_version_that_this_code_can_read_is_keyed_as_it_is(logs: tuple[Log, Log]) -> None:
+    source, target = logs
+    newer = b'{"type":"PageView","_schema_version":9,"_readable_from":2,"user_id":"ana","page":"/cart"}'
+    source.append([NewRecord(b"ana", newer)])
+
+    repartitioner(source, target, []).step()
+
+    (copy,) = records(target)
+    assert (copy.key, copy.value) == (b"/cart", newer)
+
+
 def test_an_event_without_such_a_field_is_left_out(logs: tuple[Log, Log]) -> None:
     source, target = logs
     source.append(

@@ -64,6 +64,20 @@ def test_only_a_version_above_1_is_written():
     assert encode_event(Paid(user_id="ana")).startswith(b'{"_schema_version":2,"type":"Paid",')
 
 
+def test_what_former_code_can_read_says_so():
+    class Paid(Event, version=2, readable_from=1):
+        user_id: str
+        currency: str
+
+        @classmethod
+        def upcast_1(cls, old: dict[str, Any]) -> dict[str, Any]:
+            return {**old, "currency": "EUR"}
+
+    assert encode_event(Paid(user_id="ana", currency="USD")).startswith(
+        b'{"_schema_version":2,"_readable_from":1,"type":"Paid",'
+    )
+
+
 def test_fields_of_a_base_class_come_first():
     class ShopEvent(Event):
         user_id: str
@@ -378,6 +392,49 @@ def test_what_an_upcaster_says_of_type_and_version_does_not_count():
     assert Payments.fold([{"type": "Paid", "k": "x"}]).n == 1
 
 
+def test_a_newer_version_that_says_so_is_read_as_if_it_were_the_codes_own():
+    class Paid(Event, version=2):
+        k: str
+        cents: int
+
+        @classmethod
+        def upcast_1(cls, old: dict[str, Any]) -> dict[str, Any]:
+            return {**old, "cents": old["amount"]}
+
+    class Payments(View, key="k"):
+        cents: int = total(Paid.cents)
+
+    newer = {"k": "x", "cents": 2, "currency": "USD", "_schema_version": 4}
+    changes = fold_values(
+        Payments,
+        [
+            wire("Paid", k="x", amount=1),
+            wire("Paid", **newer, _readable_from=2),
+            wire("Paid", **newer, _readable_from=1),
+            wire("Paid", **newer, _readable_from=3),
+            wire("Paid", **newer),
+            wire("Paid", **{**newer, "cents": "2"}, _readable_from=2),
+        ],
+    )
+
+    assert columns(changes) == [("x", 5)]
+    unknown = "Paid version 4 is newer than this code, which reads up to 2"
+    assert reasons(changes) == [unknown, unknown, "Paid: Expected `int`, got `str` - at `$.cents`"]
+
+
+@pytest.mark.parametrize("readable_from", [0, -1, "1", True, 1.0, None])
+def test_a_newer_version_is_not_read_if_what_it_says_is_no_version(readable_from):
+    class Paid(Event):
+        k: str
+
+    class Payments(View, key="k"):
+        n: int = count(Paid)
+
+    newer = wire("Paid", k="x", _schema_version=2, _readable_from=readable_from)
+
+    assert reasons(fold_values(Payments, [newer])) == ["Paid version 2 is newer than this code, which reads up to 1"]
+
+
 def test_hasattr_works_on_event_types():
     class Paid(Event):
         amount: int
@@ -421,7 +478,9 @@ def test_an_unknown_field_is_refused():
 
 
 def test_an_unknown_option_is_refused():
-    with refused("event Bought has no option versions", "the only option of an event class is version=N"):
+    with refused(
+        "event Bought has no option versions", "the options of an event class are version=N and readable_from=M"
+    ):
 
         class Bought(Event, versions=2):  # wrong
             user_id: str
@@ -433,6 +492,19 @@ def test_a_version_that_is_no_number_from_1_is_refused(version):
 
         class Bought(Event, version=version):  # wrong
             user_id: str
+
+
+@pytest.mark.parametrize("readable_from", [0, 3, "1", True])
+def test_to_be_readable_from_a_version_that_is_none_is_refused(readable_from):
+    with refused(
+        f"event Bought: expected readable_from to be a version from 1 to 2, got {readable_from!r}",
+        "name the oldest version whose code can read what this class writes",
+    ):
+
+        class Bought(Event, version=2, readable_from=readable_from):  # wrong
+            @classmethod
+            def upcast_1(cls, old: dict[str, Any]) -> dict[str, Any]:
+                return old
 
 
 def test_a_missing_upcaster_is_refused():
@@ -467,7 +539,7 @@ def test_an_upcaster_that_is_no_class_method_is_refused():
                 return old
 
 
-@pytest.mark.parametrize("name", ["type", "_private", "_schema_version"])
+@pytest.mark.parametrize("name", ["type", "_private", "_schema_version", "_readable_from"])
 def test_names_of_the_wire_format_are_refused(name):
     with refused(f"event Bought cannot have a field '{name}'", "choose a name without a leading underscore"):
         type(Event)("Bought", (Event,), {"__module__": __name__, "__annotations__": {name: str}})  # wrong

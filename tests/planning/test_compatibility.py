@@ -213,6 +213,55 @@ def test_code_of_an_older_version_cannot_read_forward() -> None:
     assert (broken.direction, broken.why.rule) == (Compatibility.FORWARD, "version-raised")
 
 
+class Billed(Event, version=3, readable_from=2):
+    user_id: str
+    cents: int
+    currency: str
+
+    @classmethod
+    def upcast_1(cls, old: dict[str, Any]) -> dict[str, Any]:
+        return {**old, "cents": old["amount"]}
+
+    @classmethod
+    def upcast_2(cls, old: dict[str, Any]) -> dict[str, Any]:
+        return {**old, "currency": "EUR"}
+
+
+BILLED = event_schema(Billed)
+
+
+def test_code_that_a_newer_version_is_readable_from_is_compatible_forward() -> None:
+    before = record("cents _schema_version", cents=WHOLE, _schema_version={"const": 2})
+
+    assert judge(BILLED, [Registered(1, before)], Compatibility.FULL).broken == ()
+
+
+@pytest.mark.parametrize("level", [Compatibility.BACKWARD, Compatibility.FORWARD, Compatibility.FULL])
+def test_that_a_version_is_readable_from_another_is_held_against_its_schema(level: Compatibility) -> None:
+    before = record("cents name", cents=TEXT, name=TEXT, _schema_version={"const": 2})
+
+    broken = judge(BILLED, [Registered(1, before)], level).broken
+
+    assert {(each.direction, each.why.field, each.why.rule) for each in broken} == {
+        (Compatibility.FORWARD, "cents", "type-narrowed"),
+        (Compatibility.FORWARD, "name", "required-added"),
+    }
+
+
+def test_code_from_before_that_cannot_read_it() -> None:
+    (broken,) = judge(BILLED, [FIRST], Compatibility.FULL).broken
+
+    assert broken.why.rule == "version-raised"
+
+
+def test_to_say_later_that_a_version_is_readable_from_another_changes_no_field() -> None:
+    silent = event_schema(Billed)
+    del silent["properties"]["_readable_from"]
+    silent["required"].remove("_readable_from")
+
+    assert judge(BILLED, [Registered(1, silent)], Compatibility.FULL).broken == ()
+
+
 def test_nothing_is_asked_where_nothing_must_stay_possible() -> None:
     assert judge(NEW, [SECOND], Compatibility.NONE).broken == ()
 

@@ -13,8 +13,8 @@ import msgspec
 
 from kappa.errors import InputError, SchemaRefused, StoreUnavailable
 from kappa.model.event_schema import Schema, event_schema, schema_version
-from kappa.model.events import Event, event_spec
-from kappa.planning.compatibility import Compatibility, Registered, changed_fields, judge
+from kappa.model.events import Event, EventSpec, event_spec
+from kappa.planning.compatibility import Broken, Compatibility, Registered, changed_fields, judge
 from kappa.ports.registry import RegisteredSchema, SchemaRegistry
 
 
@@ -151,7 +151,7 @@ class Schemas:
         evolution = judge(schema, registered, level)
         if evolution.broken:
             reasons = tuple(f"against {each.number}, {each.direction}: {each.why}" for each in evolution.broken)
-            remedy = _remedy(spec.name, spec.version, {each.why.rule for each in evolution.broken})
+            remedy = _remedy(spec, evolution.broken)
             return EventCheck(spec.name, spec.version, SchemaState.INCOMPATIBLE, evolution.upcast_from, reasons, remedy)
         state = SchemaState.UNCHANGED if registered[-1].schema == schema else SchemaState.COMPATIBLE
         return EventCheck(spec.name, spec.version, state, evolution.upcast_from)
@@ -184,9 +184,16 @@ def schemas_by_version(registry: SchemaRegistry, subject: str) -> dict[int, Sche
     return {schema_version(each.schema): each.schema for each in registry.schemas(subject)}
 
 
-def _remedy(event: str, version: int, rules: set[str]) -> str:
+def _remedy(spec: EventSpec, broken: tuple[Broken, ...]) -> str:
+    event, version = spec.name, spec.version
+    rules = {each.why.rule for each in broken}
     if "version-lowered" in rules:
         return f"take the newer code of {event}, or raise its version"
     if "version-raised" in rules:
-        return f"change {event} within version {version - 1}: add fields that have a default"
+        return (
+            f"change {event} within version {version - 1}: add fields that have a default; or keep all that its former "
+            f"code reads, and declare version={version}, readable_from={version - 1}"
+        )
+    if spec.readable_from < version and all(each.direction is Compatibility.FORWARD for each in broken):
+        return f"keep in {event} what its former code reads, or declare a higher readable_from"
     return f"declare {event} with version={version + 1} and upcast_{version}, or give what is new a default"

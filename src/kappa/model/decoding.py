@@ -19,7 +19,7 @@ from typing import Any
 
 import msgspec
 
-from kappa.model.events import SCHEMA_VERSION, Event, EventSpec, event_spec
+from kappa.model.events import READABLE_FROM, SCHEMA_VERSION, Event, EventSpec, event_spec
 from kappa.model.expressions import fields_of
 from kappa.model.types import INT_MAX, field_type
 from kappa.model.values import FRESH, Rejected, raised, refuse_flaws, shown
@@ -47,6 +47,7 @@ class _Envelope(msgspec.Struct, frozen=True, gc=False):
 
     type: str
     version: Any = msgspec.field(default=1, name=SCHEMA_VERSION)
+    readable_from: Any = msgspec.field(default=None, name=READABLE_FROM)
 
 
 class Decoding:
@@ -91,12 +92,12 @@ class Decoding:
             raise Rejected(f"no event type: expected text in `type`{_found(json_object(value), 'type')}") from None
         if (spec := self._specs.get(envelope.type)) is None:
             return None
-        if type(envelope.version) is int and envelope.version == spec.version:
+        if _reads(spec, envelope.version, envelope.readable_from):
             fields, upcasted = None, ""
         else:
             fields, upcasted = upcast(spec, json_object(value)), f" after upcasting from version {envelope.version}"
         try:
-            # A record of the current version is decoded from its own bytes, so that the reason speaks of them.
+            # A record that needs no upcaster is decoded from its own bytes, so that the reason speaks of them.
             return self.decode(value if fields is None else _to_json(fields))
         except (ValueError, TypeError, OverflowError, RecursionError) as error:
             raise Rejected(f"{spec.name}{upcasted}: {error}") from None
@@ -145,6 +146,13 @@ def _found(fields: Mapping[str, Any], name: str) -> str:
     return f", got {shown(fields[name])}" if name in fields else ", which is missing"
 
 
+def _reads(spec: EventSpec, version: Any, readable_from: Any) -> bool:
+    """Say whether a class reads a version as its own: if it is, or is newer and says that it may be read so."""
+    if type(version) is not int or version < spec.version:
+        return False
+    return version == spec.version or (type(readable_from) is int and 1 <= readable_from <= spec.version)
+
+
 def upcast(spec: EventSpec, fields: dict[str, Any]) -> dict[str, Any]:
     """Return the fields of an event in the current version of its class.
 
@@ -154,7 +162,7 @@ def upcast(spec: EventSpec, fields: dict[str, Any]) -> dict[str, Any]:
     version = fields.get(SCHEMA_VERSION, 1)
     if type(version) is not int or version < 1:
         raise Rejected(f"{spec.name}: expected a version from 1 in `{SCHEMA_VERSION}`" + _found(fields, SCHEMA_VERSION))
-    if version > spec.version:
+    if version > spec.version and not _reads(spec, version, fields.get(READABLE_FROM)):
         number = version if version <= INT_MAX else "beyond 64 bits"
         raise Rejected(f"{spec.name} version {number} is newer than this code, which reads up to {spec.version}")
     for number in range(version, spec.version):

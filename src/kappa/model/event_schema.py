@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from kappa.model.decoding import wire_struct
-from kappa.model.events import SCHEMA_VERSION, Event, event_spec
+from kappa.model.events import READABLE_FROM, SCHEMA_VERSION, Event, event_spec
 
 Schema = Mapping[str, Any]
 
@@ -42,14 +42,26 @@ def event_schema(event: type[Event]) -> dict[str, Any]:
     properties[SCHEMA_VERSION] = {"const": spec.version}
     if spec.version > 1:  # an event that names no version is of the first
         required.append(SCHEMA_VERSION)
+    if spec.readable_from < spec.version:
+        properties[READABLE_FROM] = {"const": spec.readable_from}
+        required.append(READABLE_FROM)
     schema = {"$schema": DIALECT, **root, "properties": properties, "required": required}
     return schema | ({"$defs": definitions} if definitions else {})
 
 
 def schema_version(schema: Schema) -> int:
     """Return the `_schema_version` of the events that a schema describes."""
-    version = schema.get("properties", {}).get(SCHEMA_VERSION, {}).get("const", 1)
-    return version if type(version) is int else 1
+    return _version(schema, SCHEMA_VERSION) or 1
+
+
+def schema_readable_from(schema: Schema) -> int:
+    """Return the oldest version whose code reads the events that a schema describes."""
+    return _version(schema, READABLE_FROM) or schema_version(schema)
+
+
+def _version(schema: Schema, name: str) -> int | None:
+    version = schema.get("properties", {}).get(name, {}).get("const")
+    return version if type(version) is int else None
 
 
 def _plain(schema: Any) -> Any:

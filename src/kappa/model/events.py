@@ -1,7 +1,7 @@
 """Events: what happened, as typed, immutable facts. A class describes the current version; upcasters read older ones.
 
 Nothing here reads a log. On the wire an event is a JSON object with `type` (the class's name), `timestamp`, and
-`_schema_version` where it is not 1.
+`_schema_version` where it is not 1; `_readable_from` where code of former versions can read it too.
 """
 
 from __future__ import annotations
@@ -24,8 +24,9 @@ from kappa.model.values import Rejected
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 SCHEMA_VERSION = "_schema_version"
+READABLE_FROM = "_readable_from"
 _UPCASTER = "upcast_"
-_RESERVED = ("type", SCHEMA_VERSION)
+_RESERVED = ("type", SCHEMA_VERSION, READABLE_FROM)
 
 Upcaster = Callable[[dict[str, Any]], dict[str, Any]]
 
@@ -36,6 +37,7 @@ class EventSpec(msgspec.Struct, frozen=True):
     Attributes:
         name: Its `type` on the wire.
         version: The current schema version, from 1.
+        readable_from: The oldest version whose code reads events of the current one, and does not misread them.
         hints: Field name -> resolved type hint, those of base classes first, then in order of declaration.
         upcasters: Version n -> function from the fields of version n to those of n + 1.
         place: `file:line` of the declaration, if known.
@@ -43,6 +45,7 @@ class EventSpec(msgspec.Struct, frozen=True):
 
     name: str
     version: int
+    readable_from: int
     hints: Mapping[str, Any]
     upcasters: Mapping[int, Upcaster]
     place: str | None
@@ -78,10 +81,16 @@ class _Declaration:
                     raise self.wrong(f" cannot call a field '{body[name].name}'", "choose another name", field=name)
         return body
 
-    def specify(self, cls: Any, *, version: int) -> EventSpec:
-        """Check the upcasters of the finished class, and return the declaration as values."""
-        hints = self.inherited | self.hints
-        return EventSpec(self.name, version, hints, self._upcasters(cls, version), place_of_frame(self.frame))
+    def specify(self, cls: Any, *, version: int, readable_from: int | None) -> EventSpec:
+        """Check the versions and upcasters of the finished class, and return the declaration as values."""
+        upcasters = self._upcasters(cls, version)
+        oldest = version if readable_from is None else readable_from
+        if type(oldest) is not int or not 1 <= oldest <= version:
+            raise self.wrong(
+                f": expected readable_from to be a version from 1 to {version}, got {oldest!r}",
+                "name the oldest version whose code can read what this class writes, or leave it out",
+            )
+        return EventSpec(self.name, version, oldest, self.inherited | self.hints, upcasters, place_of_frame(self.frame))
 
     def wrong(self, message: str, next_step: str | None, *, field: str | None = None) -> DefinitionError:
         """Return the error that says what is wrong with this event, or with one of its fields."""
@@ -137,12 +146,20 @@ class _EventMeta(msgspec.StructMeta):
     """Makes a frozen struct of each event class, and its fields usable in folds: `OrderPlaced.amount`."""
 
     def __new__(  # noqa: PYI034 - Self cannot be used in a metaclass
-        mcls, name: str, bases: tuple[type, ...], namespace: dict[str, Any], *, version: int = 1, **options: Any
+        mcls,
+        name: str,
+        bases: tuple[type, ...],
+        namespace: dict[str, Any],
+        *,
+        version: int = 1,
+        readable_from: int | None = None,
+        **options: Any,
     ) -> _EventMeta:
         declaration = _Declaration(name, bases, namespace, calling_frame())
         if options and bases != (msgspec.Struct,):
             raise declaration.wrong(
-                f" has no option {', '.join(options)}", "the only option of an event class is version=N"
+                f" has no option {', '.join(options)}",
+                "the options of an event class are version=N and readable_from=M",
             )
         try:
             cls = super().__new__(
@@ -158,7 +175,7 @@ class _EventMeta(msgspec.StructMeta):
             )
         except (TypeError, ValueError) as error:
             raise declaration.wrong(f" cannot be made a struct: {error}", "derive it from Event alone") from error
-        type.__setattr__(cls, "__event__", declaration.specify(cls, version=version))
+        type.__setattr__(cls, "__event__", declaration.specify(cls, version=version, readable_from=readable_from))
         return cls
 
     if not TYPE_CHECKING:  # a type checker would take any name for a field
@@ -184,7 +201,8 @@ class Event(msgspec.Struct, metaclass=_EventMeta, frozen=True):  # said here too
     """Base of all event types: a frozen, keyword-only struct.
 
     Declare fields as in a dataclass. With `version=N`, a class method `upcast_M` for each M below N turns the fields
-    of version M into those of M + 1.
+    of version M into those of M + 1. With `readable_from=M`, what it writes says that code which knows no version
+    above M may read it too: views that were deployed before go on, and read past what they do not know.
 
     Attributes:
         timestamp: When it happened, with a time zone. It has a default for tests only; on the wire it is required.
@@ -205,7 +223,7 @@ class Event(msgspec.Struct, metaclass=_EventMeta, frozen=True):  # said here too
     if TYPE_CHECKING:
         __event__: ClassVar[EventSpec]
 
-        def __init_subclass__(cls, *, version: int = 1) -> None: ...
+        def __init_subclass__(cls, *, version: int = 1, readable_from: int | None = None) -> None: ...
 
 
 def event_methods(event: type[Event]) -> list[Callable[..., Any]]:
@@ -224,5 +242,7 @@ def event_spec(event: type[Event]) -> EventSpec:
 def encode_event(event: Event) -> bytes:
     """Return an event's bytes on the wire, in its class's current version."""
     body = msgspec.json.encode(event)
-    version = type(event).__event__.version
-    return body if version == 1 else b'{"%b":%d,%b' % (SCHEMA_VERSION.encode(), version, body[1:])
+    spec = type(event).__event__
+    if spec.readable_from < spec.version:
+        body = b'{"%b":%d,%b' % (READABLE_FROM.encode(), spec.readable_from, body[1:])
+    return body if spec.version == 1 else b'{"%b":%d,%b' % (SCHEMA_VERSION.encode(), spec.version, body[1:])

@@ -2,7 +2,8 @@
 
 Pure, without a registry. Two schemas of the same `_schema_version` are compared word by word; between two versions lie
 the upcasters, which an event class cannot be declared without, so a newer version reads older ones by construction. A
-registry knows nothing of upcasters: it would refuse the change that they are there for.
+registry knows nothing of upcasters: it would refuse the change that they are there for. That older versions can read a
+newer one is what a class may declare, by `readable_from`, and is then held against their schemas word by word.
 
 Whatever cannot be shown to be compatible is said to be incompatible. One thing is assumed: that nobody has written a
 field that his schema does not name.
@@ -16,15 +17,15 @@ from typing import Any
 
 import msgspec
 
-from kappa.model.event_schema import Schema, schema_version
-from kappa.model.events import SCHEMA_VERSION
+from kappa.model.event_schema import Schema, schema_readable_from, schema_version
+from kappa.model.events import READABLE_FROM, SCHEMA_VERSION
 
 
 class Compatibility(StrEnum):
     """What a change must leave possible, against every schema that was ever registered: a log keeps events for good.
 
     BACKWARD: the new code reads the old events. FORWARD: the old code, which versions of views go on running, reads
-    new events, so `_schema_version` cannot rise. FULL: both.
+    new events, so `_schema_version` can only rise if the class is `readable_from` all former ones. FULL: both.
     """
 
     NONE = "none"
@@ -87,7 +88,7 @@ class Evolution(msgspec.Struct, frozen=True):
 
 def judge(new: Schema, registered: Sequence[Registered], level: Compatibility) -> Evolution:
     """Compare an event type's schema with all that are registered for it."""
-    version = schema_version(new)
+    version, readable_from = schema_version(new), schema_readable_from(new)
     broken: list[Broken] = []
     older: set[int] = set()
     for each in registered:
@@ -96,10 +97,13 @@ def judge(new: Schema, registered: Sequence[Registered], level: Compatibility) -
             if before < version:
                 older.add(before)
             else:
-                whys = _lowered(before, version) or unreadable(new, each.schema)
+                whys = _lowered(before, version) or _compared(new, each.schema)
                 broken += [Broken(Compatibility.BACKWARD, each.number, why) for why in whys]
-        if level in (Compatibility.FORWARD, Compatibility.FULL) and before <= version:
-            whys = _raised(before, version) or unreadable(each.schema, new)
+        if level is Compatibility.NONE or before > version:
+            continue
+        declared = readable_from <= before < version
+        if declared or level in (Compatibility.FORWARD, Compatibility.FULL):
+            whys = _compared(each.schema, new) if declared or before == version else (_raised(before, version),)
             broken += [Broken(Compatibility.FORWARD, each.number, why) for why in whys]
     return Evolution(version, tuple(sorted(older)), tuple(broken))
 
@@ -111,11 +115,21 @@ def _lowered(before: int, version: int) -> tuple[Incompatibility, ...]:
     return (Incompatibility(SCHEMA_VERSION, "version-lowered", reason),)
 
 
-def _raised(before: int, version: int) -> tuple[Incompatibility, ...]:
-    if before >= version:
-        return ()
-    reason = f"code at version {before} cannot read version {version}: upcasters lead upwards only"
-    return (Incompatibility(SCHEMA_VERSION, "version-raised", reason),)
+def _raised(before: int, version: int) -> Incompatibility:
+    reason = f"code at version {before} cannot read version {version}, which is not declared readable from there"
+    return Incompatibility(SCHEMA_VERSION, "version-raised", reason)
+
+
+def _compared(reader: Schema, writer: Schema) -> tuple[Incompatibility, ...]:
+    """Compare two schemas of one version, or a newer one with one whose code is said to read it."""
+    ignored = {READABLE_FROM} if schema_version(reader) == schema_version(writer) else {READABLE_FROM, SCHEMA_VERSION}
+    return unreadable(_without(reader, ignored), _without(writer, ignored))
+
+
+def _without(schema: Schema, names: set[str]) -> Schema:
+    properties = {name: each for name, each in schema.get("properties", {}).items() if name not in names}
+    required = [name for name in schema.get("required", ()) if name not in names]
+    return {**schema, "properties": properties, "required": required}
 
 
 def unreadable(reader: Schema, writer: Schema) -> tuple[Incompatibility, ...]:

@@ -24,6 +24,7 @@ _READ_RECORDS = 10_000
 _SETTLING_S = 0.5
 _DELAY_S = 0.005
 _ABORT_TIMEOUT_S = 5.0
+_DRAIN_TIMEOUT_S = 5.0
 _SLICE_S = 1.0
 
 
@@ -140,8 +141,18 @@ class Owner:
             except KafkaException as failed:
                 errors.append(cause_of(failed))
         if any(each.code() in _FENCED for each in errors):
+            self._drain()
             return SourceMoved(log=self._log, source=source.name)
         return self._cluster.unavailable(next((each for each in errors if each.code() not in _GIVEN_UP), error))
+
+    def _drain(self) -> None:
+        """Wait for the answers to what is on its way: they tell of the fence as well.
+
+        One that arrives while the producer is destroyed corrupts memory: librdkafka 2.16 frees `txn_errstr` in
+        `rd_kafka_txns_term` and again in `rd_kafka_txn_set_fatal_error`.
+        """
+        self._producer.purge(in_flight=False)
+        self._producer.flush(_DRAIN_TIMEOUT_S)
 
 
 def _in_slices(ask: Callable[[float], None], deadline: float) -> None:
