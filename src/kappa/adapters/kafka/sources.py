@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 
 from confluent_kafka import KafkaError, KafkaException, Producer
 
@@ -152,7 +153,10 @@ class Owner:
         `rd_kafka_txns_term` and again in `rd_kafka_txn_set_fatal_error`.
         """
         self._producer.purge(in_flight=False)
-        self._producer.flush(_DRAIN_TIMEOUT_S)
+        deadline = time.monotonic() + _DRAIN_TIMEOUT_S
+        while len(self._producer) and time.monotonic() < deadline:
+            with suppress(KafkaException):  # the fence, told once more
+                self._producer.flush(_SLICE_S)
 
 
 def _in_slices(ask: Callable[[float], None], deadline: float) -> None:
