@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from kappa.errors import PartFailed
 from kappa.stack import launching
+from kappa.stack.errors import PartFailed
 from kappa.stack.launching import failed, launch
 from kappa.stack.part import Part
 from kappa.stack.processes import Process, kill, lives, start

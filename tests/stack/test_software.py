@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from kappa.errors import InputError, InstallFailed, ToolMissing
+from kappa.errors import InputError
+from kappa.stack.errors import InstallFailed, ToolMissing
 from kappa.stack.software import BRIDGE_JAR, install
 from kappa.stack.tools import GO, JAVA, MAVEN, POSTGRES, check_entrance, postgres_folder, require_java
 

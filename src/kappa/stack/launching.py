@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from kappa.errors import PartFailed
+from kappa.stack.errors import PartFailed
 from kappa.stack.part import Part
 
 READY_TIMEOUT_S = 60.0

@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import kappa
-from kappa.errors import InstallFailed
+from kappa.stack.errors import InstallFailed
 from kappa.stack.locking import locked
 from kappa.stack.part import FlinkSoftware, Software
 from kappa.stack.tools import GO, MAVEN, postgres_folder, pyflink_folder, pyflink_missing

@@ -13,7 +13,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from kappa.errors import InputError, ToolMissing
+from kappa.errors import InputError
+from kappa.stack.errors import ToolMissing
 
 JAVA_MIN = 17
 POSTGRES_USER = "postgres"  # whom Debian's package makes
