@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import click
 
 from kappa.app import App
-from kappa.cli.output import Output, printable
+from kappa.cli.output import Output, counted, printable
 from kappa.cli.verb import verb
 from kappa.errors import InputError
 from kappa.planning.catch_up import duration_text
@@ -104,7 +104,7 @@ def _view_lines(view: ViewPlan) -> Iterator[str]:
 
 def _estimate_lines(estimate: Estimate) -> Iterator[str]:
     yield (
-        f"  reads {estimate.events:,} events ({estimate.size_bytes / 1e6:,.1f} MB) "
+        f"  reads {counted(estimate.events, exact=estimate.exact)} events ({estimate.size_bytes / 1e6:,.1f} MB) "
         f"at about {_round(estimate.replay_rate)} events/s"
         + (f", while about {_round(estimate.arrival_rate)} events/s arrive" if estimate.arrival_rate >= 1 else "")
     )

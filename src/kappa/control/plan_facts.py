@@ -128,7 +128,7 @@ class Gathering:
             share, rest = divmod(to_copy, log.partition_count)
             ends = {partition: end + share + (partition < rest) for partition, end in log.ends().items()}
             rate = arrival_rate(known[EVENT_LOG], now_us=time.time_ns() // 1_000)
-            return LogFacts(name, log.starts(), ends, log.size_bytes(), rate)
+            return LogFacts(name, log.starts(), ends, log.size_bytes(), rate, exact=not log.has_gaps)
 
     def _known(self, name: str) -> list[str]:
         return [EVENT_LOG, *(each for each in self._logs.names() if each == name and each != EVENT_LOG)]

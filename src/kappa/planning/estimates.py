@@ -26,6 +26,7 @@ class LogFacts(msgspec.Struct, frozen=True):
         ends: partition -> one past its last offset. Of a repartitioned log, records not copied yet included.
         size_bytes: The space that it takes.
         arrival_rate: Records per second appended lately.
+        exact: Whether each offset is a record: see `Log.has_gaps`.
     """
 
     name: str
@@ -33,6 +34,7 @@ class LogFacts(msgspec.Struct, frozen=True):
     ends: Mapping[int, int]
     size_bytes: int
     arrival_rate: float
+    exact: bool = True
 
     @property
     def events(self) -> int:
@@ -68,6 +70,7 @@ def estimate_replay(log: LogFacts, table: ViewTable, *, worker_rate: float, core
     help_wanted = seconds is None or seconds > _LONG_S
     return Estimate(
         events=total,
+        exact=log.exact,
         size_bytes=log.size_bytes,
         replay_rate=sum(rates),
         arrival_rate=log.arrival_rate,

@@ -25,6 +25,7 @@ class Estimate(msgspec.Struct, frozen=True):
         arrival_rate: Records per second appended lately.
         seconds: Until it has caught up; None for never.
         advice: What would help if it never catches up or takes long; empty otherwise.
+        exact: Whether there are just so many events, or a few less.
     """
 
     events: int
@@ -33,6 +34,7 @@ class Estimate(msgspec.Struct, frozen=True):
     arrival_rate: float
     seconds: float | None
     advice: str = ""
+    exact: bool = True
 
 
 class ViewPlan(msgspec.Struct, frozen=True):

@@ -13,7 +13,7 @@ from pathlib import Path
 from kappa.stack.errors import PartFailed
 from kappa.stack.part import Part
 
-READY_TIMEOUT_S = 60.0
+READY_TIMEOUT_S = 120.0
 _POLL_INTERVAL_S = 0.05
 _LINES_MAX, _TAIL_BYTES = 10, 8_192
 
