@@ -109,6 +109,7 @@ class Cluster:
             try:
                 return ask()
             except KafkaException as error:
+                self.admin.poll(0)  # here it tells what it heard, such as that the password is wrong
                 if time.monotonic() >= deadline or is_final(cause_of(error)):
                     raise self.unavailable(cause_of(error)) from error
             time.sleep(_RETRY_DELAY_S)
@@ -136,7 +137,9 @@ class Cluster:
         return unavailable
 
     def _hear(self, error: KafkaError) -> None:
-        self._heard = error.str()
+        # That all brokers are down is told behind the reason, such as a wrong password, and says less.
+        if error.code() != KafkaError._ALL_BROKERS_DOWN or not self._heard:  # noqa: SLF001 - that is its name
+            self._heard = error.str()
 
 
 def cause_of(error: KafkaException) -> KafkaError:
