@@ -41,6 +41,12 @@ class LogSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     # Fixed when the log is created. The limit keeps one worker's vector of positions small.
     partitions: Annotated[int, Meta(ge=1, le=1024)] = 4
     store: Literal["sqlite", "kafka"] = "sqlite"
+    ahead_max: Annotated[str, Meta(pattern="^([1-9][0-9]{0,5}(ms|s|m|h|d))?$")] = ""
+
+    @property
+    def ahead_max_us(self) -> int | None:
+        """How far ahead of its append an event may be dated, or None if that is not known."""
+        return duration_us(self.ahead_max) if self.ahead_max else None
 
 
 class KafkaSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -41,14 +41,14 @@ def open_logs(settings: Settings) -> Logs:
         return SqliteLogs(settings.state_folder / "logs")
     with needs_extra("kafka"):
         from kappa.adapters.kafka.opening import open_logs as open_logs_in_kafka  # noqa: PLC0415 - an optional extra
+        from kappa.adapters.kafka.topics import Durability  # noqa: PLC0415
     kafka = settings.kafka
     return open_logs_in_kafka(
         kafka.bootstrap_servers,
         project=settings.project.name,
         prefix=kafka.topic_prefix,
-        replication_factor=kafka.replication_factor,
-        min_insync_replicas=kafka.min_insync_replicas,
-        retention_days=kafka.retention_days,
+        durability=Durability(kafka.replication_factor, kafka.min_insync_replicas, kafka.retention_days),
+        ahead_max_us=settings.log.ahead_max_us,
         options=kafka.options,
         environment=os.environ,
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from functools import partial
 
 import pytest
@@ -39,7 +40,8 @@ class TestKafkaLog(LogConformance):
 
     @pytest.fixture
     def open_logs(self, small_stack: Stack) -> Callable[[], KafkaLogs]:
-        return partial(KafkaLogs, small_stack.address("kafka"), prefix=new_prefix(), durability=ONE)
+        servers = small_stack.address("kafka")
+        return partial(KafkaLogs, servers, prefix=new_prefix(), durability=ONE, ahead_max_us=1_000)
 
 
 @pytest.fixture
@@ -182,6 +184,21 @@ def test_records_bear_the_time_of_their_append(log: KafkaLog):
     assert before_us <= batch.appended_at_us[0] <= after_us
 
 
+def test_a_time_begins_where_records_were_appended_that_may_be_dated_so(address: str, prefix: str, log: KafkaLog):
+    log.append(numbers(0, 3), source=Source("file", None, "3"))
+    after_us = time.time_ns() // 1_000 + 2_000
+    eventually(lambda: time.time_ns() // 1_000 > after_us + 2_000)
+    log.append(numbers(3, 6), source=Source("file", "3", "6"))
+    second = log.read(K, 3, records_max=1).offsets[0]
+    with closing(KafkaLogs(address, prefix=prefix, durability=ONE, ahead_max_us=1_000)) as other_logs:
+        seeking = other_logs.open("events", partition_count=4)
+
+        assert seeking.offsets_from(after_us + 1_000)[K] == second
+        assert seeking.offsets_from(after_us + 3_600_000_000) == seeking.ends()
+        assert seeking.offsets_from(-(2**63)) == seeking.starts()
+    assert log.offsets_from(after_us + 3_600_000_000) == log.starts()  # nothing is known of its events' times
+
+
 def test_deleted_history_is_lost_to_a_reader(log: KafkaLog, admin: AdminClient, prefix: str):
     log.append(numbers(0, 10))
     place = TopicPartition(f"{prefix}events", K, 6)
@@ -309,7 +326,7 @@ def test_a_name_that_no_topic_can_have_is_refused(logs: KafkaLogs):
 def test_secrets_come_from_the_environment_and_from_files(tmp_path):
     (tmp_path / "password").write_text("from a file\n")
     options = {"sasl.username": "env:WHO", "sasl.password": f"file:{tmp_path / 'password'}", "client.id": "kappa"}
-    where = {"project": "shop", "prefix": "", "replication_factor": 1, "min_insync_replicas": 1, "retention_days": 1}
+    where = {"project": "shop", "prefix": "", "durability": ONE, "ahead_max_us": None}
 
     logs = open_by_settings("host:9092", **where, options=options, environment={"WHO": "ana"})
 

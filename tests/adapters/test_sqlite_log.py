@@ -43,6 +43,13 @@ def test_records_lie_in_blocks_of_a_thousand(log):
     assert blocks(log) == [(0, 1_000), (1_000, 1_000), (2_000, 500), (2_500, 1)]
 
 
+def test_a_time_begins_at_the_first_block_with_an_event_of_it_or_later(log):
+    for times in ([5, 1], [9, 2], [3], [9]):
+        log.append([NewRecord(b"k", b"", time) for time in times])
+
+    assert {time: log.offsets_from(time)[0] for time in (0, 5, 6, 9, 10)} == {0: 0, 5: 0, 6: 2, 9: 2, 10: 6}
+
+
 def test_large_records_lie_in_blocks_of_a_mebibyte(log):
     log.append([NewRecord(b"k", b"x" * 400_000)] * 5)
 

@@ -63,6 +63,10 @@ class Log(Protocol):
     def has_gaps(self) -> bool:
         """Whether some offsets may hold no record, so that counts made of offsets are a little too large."""
 
+    @property
+    def ahead_max_us(self) -> int | None:
+        """How far ahead of its append an event may be dated for `offsets_from` to be right; None: without limit."""
+
     def append(self, records: Sequence[NewRecord], *, source: Source | None = None) -> None:
         """Append records, each to the partition of its key (`partition_of`).
 
@@ -109,6 +113,14 @@ class Log(Protocol):
 
     def ends(self) -> Mapping[int, int]:
         """Return one past the last committed offset of every partition: what lag is measured against."""
+
+    def offsets_from(self, event_time_us: int) -> Mapping[int, int]:
+        """Return for every partition an offset before which no event has this time or a later one.
+
+        Event times are in no order, so behind it there may be earlier ones, up to the log's end. It is as near to the
+        first event of this time as the log can tell without reading: at worst the partition's start. If there is no
+        such event, it may be the partition's end.
+        """
 
     def size_bytes(self) -> int:
         """Return the space the log takes, in bytes."""

@@ -24,6 +24,9 @@ _K = partition_of(b"k", _PARTITION_COUNT)  # most laws need one partition only: 
 # 64 bits signed: what a log can say about an event's time.
 _TIMES = st.integers(-(2**63), 2**63 - 1)
 
+# Before any append of today: no event is dated ahead of it.
+_PAST = st.integers(-(2**63), 1_700_000_000_000_000)
+
 _RECORDS = st.lists(st.builds(NewRecord, st.none() | st.binary(max_size=20), st.binary(max_size=50), _TIMES))
 
 _EXAMPLES = settings(
@@ -128,6 +131,30 @@ class LogConformance(Conformance):
 
         for batch in batches_of(log, _K, records_max=records_max):
             assert batch.event_time_max_us == max(batch.event_times_us)
+
+    @_EXAMPLES
+    @given(appends=st.lists(st.lists(_PAST, min_size=1, max_size=5), min_size=1, max_size=5), data=st.data())
+    def test_no_event_of_a_time_or_later_lies_before_where_it_begins(
+        self, log: Log, appends: list[list[int]], data: st.DataObject
+    ) -> None:
+        for times_us in appends:
+            log.append([NewRecord(b"k", b"v", time_us) for time_us in times_us])
+        wanted_us = data.draw(st.sampled_from([time_us for times_us in appends for time_us in times_us]) | _TIMES)
+
+        offsets = log.offsets_from(wanted_us)
+
+        assert all(log.starts()[each] <= offsets[each] <= end for each, end in log.ends().items())
+        passed_over = [record for record in _read_all(log) if record.offset < offsets[_K]]
+        assert [record for record in passed_over if record.event_time_us >= wanted_us] == []
+
+    def test_where_a_time_begins_follows_what_is_appended(self, log: Log) -> None:
+        log.append([NewRecord(b"k", b"early", 1)])
+        begin = log.offsets_from(10**15)
+
+        log.append([NewRecord(b"k", b"v", 10**15)])
+
+        assert log.offsets_from(10**15)[_K] <= log.ends()[_K] - 1
+        assert _values(_read_all(log, start=begin[_K]))[-1:] == [b"v"]
 
     def test_reading_at_the_end_returns_nothing_and_stays_there(self, log: Log) -> None:
         log.append(_numbers(0, 3))

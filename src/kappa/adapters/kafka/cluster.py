@@ -82,7 +82,7 @@ class Cluster:
         *,
         isolation: IsolationLevel = IsolationLevel.READ_COMMITTED,
     ) -> dict[int, int]:
-        """Return an offset of each partition: its first one, or its end.
+        """Return an offset of each partition: its first one, its end, or the first one of a time (-1 if there is none).
 
         Raises:
             StoreUnavailable: No answer in `ANSWER_TIMEOUT_S`.

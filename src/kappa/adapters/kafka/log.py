@@ -41,7 +41,17 @@ class KafkaLog:
         topic: The topic's name.
     """
 
-    def __init__(self, name: str, topic: str, *, partition_count: int, cluster: Cluster, sender: Sender) -> None:
+    def __init__(
+        self,
+        name: str,
+        topic: str,
+        *,
+        partition_count: int,
+        cluster: Cluster,
+        sender: Sender,
+        ahead_max_us: int | None = None,
+    ) -> None:
+        self._ahead_max_us = ahead_max_us
         self._name, self.topic, self._partition_count = name, topic, partition_count
         self._cluster, self._sender = cluster, sender
         self._reader = Reader(cluster, topic, log=name, partition_count=partition_count)
@@ -65,6 +75,10 @@ class KafkaLog:
     @property
     def has_gaps(self) -> bool:
         return True  # each transaction ends with a mark in every partition that it wrote to
+
+    @property
+    def ahead_max_us(self) -> int | None:
+        return self._ahead_max_us
 
     def append(self, records: Sequence[NewRecord], *, source: Source | None = None) -> None:
         for record in records:
@@ -146,6 +160,12 @@ class KafkaLog:
     def ends(self) -> Mapping[int, int]:
         return self._reader.ends()
 
+    def offsets_from(self, event_time_us: int) -> Mapping[int, int]:
+        # Brokers know when records were appended. Of event times, only how far ahead of that they may be is known.
+        if self._ahead_max_us is None:
+            return self.starts()
+        return self._reader.offsets_from(event_time_us - self._ahead_max_us)
+
     def size_bytes(self) -> int:
         """Estimate the log's size from the records that this process has read: values, uncompressed, one copy."""
         starts, ends = self.starts(), self.ends()
@@ -183,6 +203,7 @@ class KafkaLogs:
         prefix: str,
         durability: Durability,
         options: Mapping[str, str] | None = None,
+        ahead_max_us: int | None = None,
     ) -> None:
         """Prepare to connect; nothing is asked before the first use.
 
@@ -191,10 +212,12 @@ class KafkaLogs:
             prefix: Begins the name of every topic.
             durability: How topics are created, and what less than that is warned of.
             options: Settings of the client library, such as `security.protocol`.
+            ahead_max_us: See `Log.ahead_max_us`; None if it is not known.
         """
         self._cluster = Cluster(bootstrap_servers, options or {})
         self._topics = Topics(self._cluster, prefix, durability)
         self._sender = Sender(self._cluster)
+        self._ahead_max_us = ahead_max_us
         self._opened: dict[str, KafkaLog] = {}
 
     def open(self, name: str, *, partition_count: int) -> KafkaLog:
@@ -208,6 +231,7 @@ class KafkaLogs:
                 partition_count=partition_count,
                 cluster=self._cluster,
                 sender=self._sender,
+                ahead_max_us=self._ahead_max_us,
             )
         return self._opened[name]
 

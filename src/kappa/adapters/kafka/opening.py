@@ -20,9 +20,8 @@ def open_logs(
     *,
     project: str,
     prefix: str,
-    replication_factor: int,
-    min_insync_replicas: int,
-    retention_days: int,
+    durability: Durability,
+    ahead_max_us: int | None,
     options: Mapping[str, str],
     environment: Mapping[str, str],
 ) -> KafkaLogs:
@@ -32,9 +31,8 @@ def open_logs(
         bootstrap_servers: Brokers to begin with.
         project: The project's name.
         prefix: Of topics; if empty, the project's name and a dot.
-        replication_factor: See `Durability`.
-        min_insync_replicas: Likewise.
-        retention_days: Likewise.
+        durability: Of topics.
+        ahead_max_us: See `Log.ahead_max_us`.
         options: Of the client; `env:NAME` and `file:PATH` stand for what is there.
         environment: Where `env:` looks.
 
@@ -44,8 +42,9 @@ def open_logs(
     return KafkaLogs(
         bootstrap_servers,
         prefix=prefix or topic_prefix(project),
-        durability=Durability(replication_factor, min_insync_replicas, retention_days),
+        durability=durability,
         options=client_options(options, environment),
+        ahead_max_us=ahead_max_us,
     )
 
 

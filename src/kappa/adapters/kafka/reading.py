@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from functools import cached_property
 
 from confluent_kafka import Consumer, IsolationLevel, KafkaError, Message, TopicPartition
+from confluent_kafka.admin import OffsetSpec
 
 from kappa.adapters.kafka.cluster import ANSWER_TIMEOUT_S, EARLIEST, LATEST, Cluster
 from kappa.errors import HistoryLost
@@ -67,6 +68,14 @@ class Reader:
         return self._cluster.offsets(
             self._topic, range(self.partition_count), LATEST, isolation=IsolationLevel.READ_UNCOMMITTED
         )
+
+    def offsets_from(self, appended_at_us: int) -> dict[int, int]:
+        """Return the first offset of every partition that was appended at this time or later, or its end."""
+        ends = self.ends()  # asked first: what is appended meanwhile lies behind them
+        # Brokers count milliseconds, and read negative ones as other questions.
+        spec = OffsetSpec.for_timestamp(max(0, appended_at_us // 1_000))
+        found = self._cluster.offsets(self._topic, range(self.partition_count), spec)
+        return {partition: ends[partition] if offset < 0 else offset for partition, offset in found.items()}
 
     def read(self, partition: int, start: int, *, records_max: int) -> tuple[Sequence[Message], int]:
         """Return committed records from `start` on, and where to read on. At the end there are none.

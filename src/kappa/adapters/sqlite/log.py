@@ -44,6 +44,11 @@ SOURCE_STATE_BYTES_MAX = 4 * 1024
 _OFFSET_BITS = 40
 _EVENT_TIME_MIN_US = -(2**63)
 
+# Of a block, its row is read, and not the pages on which most of its payload lies.
+_FIRST_FROM = """
+    SELECT id FROM blocks WHERE id BETWEEN ? AND ? AND event_time_max_us >= ? ORDER BY id LIMIT 1
+"""
+
 _SCHEMA = """
     CREATE TABLE log (partition_count INTEGER NOT NULL);
     CREATE TABLE blocks (
@@ -103,6 +108,10 @@ class SqliteLog:
     @property
     def has_gaps(self) -> bool:
         return False
+
+    @property
+    def ahead_max_us(self) -> int | None:
+        return None  # blocks know their times
 
     def append(self, records: Sequence[NewRecord], *, source: Source | None = None) -> None:
         blocks = list(self._blocks(records))
@@ -214,6 +223,16 @@ class SqliteLog:
     def ends(self) -> Mapping[int, int]:
         with sqlite_errors(self._file):
             return {partition: self._end(partition) for partition in range(self._partition_count)}
+
+    def offsets_from(self, event_time_us: int) -> Mapping[int, int]:
+        offsets = dict(self.ends())  # asked first: what is appended meanwhile lies behind them
+        with sqlite_errors(self._file):
+            for partition in offsets:
+                first = partition << _OFFSET_BITS
+                wanted = (first, first + (1 << _OFFSET_BITS) - 1, event_time_us)
+                if (found := self._connection.execute(_FIRST_FROM, wanted).fetchone()) is not None:
+                    offsets[partition] = found[0] - first
+        return offsets
 
     def _start(self, partition: int) -> int:
         first = partition << _OFFSET_BITS
