@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -11,18 +12,20 @@ from typing import Any, Self
 
 import msgspec
 import pytest
-from storages import KAFKA_AND_POSTGRES, SQLITE, environment_of
+from storages import KAFKA, KAFKA_AND_POSTGRES, SQLITE, environment_of, on
 
 from kappa.adapters.embedded.fold import FoldWorker, Pace
 from kappa.app import App
 from kappa.config import load_settings
 from kappa.control.applying import Applied, Applying, StepAdvance, current_plan, refuse_unreviewed
 from kappa.control.ranges import TimeRange
+from kappa.control.tail import time_of
 from kappa.control.versions import FirstVersions
 from kappa.errors import InputError, PlanNotFound, PlanStale, ReleaseRefused, SeedRefused, WorkerFailed
 from kappa.model.kernel import Kernel
 from kappa.model.records import NewRecord
 from kappa.ports import Canary, Deployment, PlanRecord, PlanState, RunReport, WorkerHealth
+from kappa.testing.eventually import eventually
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 SETTINGS = """
@@ -489,6 +492,23 @@ def test_code_that_counts_for_a_range_is_counted_for_all_events_if_its_view_is_p
     shops.apply(shops.plan(NET, views=["shop"]))
 
     assert shops.rows("shop", 3)[0] == ("shop 0", 12, sum(range(0, 60, 5)) - 12)
+
+
+@on(KAFKA)
+def test_a_plan_of_a_range_says_what_was_not_looked_at(
+    tmp_path: Path, storage: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KAPPA_LOG_AHEAD_MAX", "1ms")
+    with pipeline(tmp_path / "shops") as shops:
+        start_us = time.time_ns() // 1_000 + 2_000
+        eventually(lambda: time.time_ns() // 1_000 > start_us)
+        shops.app.events.append([msgspec.structs.replace(sale(60), event_time_us=start_us)])
+        shops.write(NET)
+        _, plan = shops.app.planner.plan_range("shop", TimeRange(time_of(start_us), None))
+
+    reasons = plan.views[0].reasons
+    assert "the range holds 1 events of 1 keys" in reasons
+    assert any(reason.startswith("~60 events that were appended before it were not looked at") for reason in reasons)
 
 
 def test_without_a_plan_there_is_nothing_to_apply(shops: Pipeline) -> None:

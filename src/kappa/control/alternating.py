@@ -38,9 +38,11 @@ class EventRange(msgspec.Struct, frozen=True):
         return after_start and (self.end_us is None or event_time_us < self.end_us)
 
 
-def read_up_to(log: Log, partition: int, end: int) -> Generator[RecordBatch, None, None]:
-    """Yield the records of a partition before offset `end`, each event once; the last batch may go beyond."""
-    start = 0
+def read_up_to(log: Log, partition: int, end: int, *, start: int = 0) -> Generator[RecordBatch, None, None]:
+    """Yield the records of a partition before offset `end`, each event once; the last batch may go beyond.
+
+    From a `start` in the middle on, an event of which a copy lies before it may be met too.
+    """
     newest: Origins = {}
     while start < end:
         batch, newest = interleave(log.read(partition, start, records_max=min(BATCH_RECORDS_MAX, end - start)), newest)

@@ -20,6 +20,7 @@ import msgspec
 from kappa.control.advance import Advance
 from kappa.control.alternating import Alternating, EventRange, batch_of, chosen, read_up_to
 from kappa.control.code import ViewCode
+from kappa.control.event_times import check_times, seek
 from kappa.control.sample_check import KeySample
 from kappa.control.seed_writer import SeedWriter, dead_letter, unchanged
 from kappa.errors import SeedRefused
@@ -48,6 +49,7 @@ class Correcting:
     ) -> None:
         self._old, self._new, self._corrections = old, new, corrections
         self._times, self._log, self._table = times, log, table
+        self._starts = log.starts() if times.start_us is None else seek(log, times.start_us)
         self._adjusting = _Adjusting(new, corrections.adjusted)
         # Keys of the group at hand that have events in the range; None stands for records without a key.
         self._affected: set[bytes | None] = set()
@@ -87,7 +89,8 @@ class Correcting:
     def _read_range(self, position: Position, old: Kernel, new: Kernel) -> Generator[Advance, None, set[bytes | None]]:
         """Find the affected keys and their contributions, and return those that must be folded again."""
         for partition, end in position.items():
-            for batch in read_up_to(self._log, partition, end):
+            for batch in read_up_to(self._log, partition, end, start=self._starts[partition]):
+                check_times(self._log, batch)
                 records = chosen(batch, lambda _, event_time_us: event_time_us in self._times, end=end)
                 self._affected.update(record.key for record in records)
                 if len(self._affected) > AFFECTED_KEYS_MAX:

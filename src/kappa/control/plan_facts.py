@@ -109,6 +109,11 @@ class Gathering:
             f"the range holds {content.events:,} events of {keys} keys",
             "events that arrive from now on are folded by the new code, whatever their time",
         ]
+        if content.passed_over:
+            notes.append(
+                f"~{content.passed_over:,} events that were appended before it were not looked at: log.ahead_max says "
+                "that none of them is dated so far ahead"
+            )
         rows = self._store.row_count(primary.table)
         if corrections.refold and content.keys >= _NEARLY_ALL * min(rows, KEYS_MAX):
             notes.append(
