@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from itertools import islice
 
@@ -12,7 +12,10 @@ import msgspec
 
 from kappa.app import App
 from kappa.cli.output import Output, printable
+from kappa.cli.replay import parse_time
 from kappa.cli.verb import json_lines, verb
+from kappa.control.event_times import seek
+from kappa.control.ranges import time_us
 from kappa.control.tail import last_records, records_from, time_of
 from kappa.errors import InputError
 from kappa.model.records import Record
@@ -35,24 +38,51 @@ class Entry(msgspec.Struct, frozen=True):
 
 @verb
 @click.option("--from-start", is_flag=True, help="Begin with the first event. Default: with the last few.")
+@click.option("--from", "since", metavar="T", help="Show the events of this time and later ones, in event time.")
 @click.option(
-    "-n", "count", type=click.IntRange(1), help="Show at most so many. Default: 10, or all with --from-start."
+    "-n",
+    "count",
+    type=click.IntRange(1),
+    help="Show at most so many. Default: 10, or all with --from-start or --from.",
 )
 @click.option("-f", "--follow", is_flag=True, help="Wait for new events and show them, until Ctrl-C.")
 @click.option("--partition", type=click.IntRange(0), help="Show this partition only.")
 @json_lines
-def tail(app: App, out: Output, *, from_start: bool, count: int | None, follow: bool, partition: int | None) -> None:
+def tail(
+    app: App,
+    out: Output,
+    *,
+    from_start: bool,
+    since: str | None,
+    count: int | None,
+    follow: bool,
+    partition: int | None,
+) -> None:
     """Show the last events of the log, in the order in which they were appended.
 
-    A line has the event's place (partition:offset), its time, its key and itself.
+    A line has the event's place (partition:offset), its time, its key and itself. T is a date or a date with time in
+    ISO 8601, in UTC unless it names a zone.
 
     Examples:
       kappa tail -n 3
       kappa tail --follow --partition 0
+      kappa tail --from 2013-07-01T18:00
       kappa tail --from-start --json > events.ndjson
     """
+    if from_start and since is not None:
+        raise click.UsageError("--from-start and --from exclude each other.")
     log = app.events
-    for record in _wanted(log, _partitions(log, partition), from_start=from_start, count=count, follow=follow):
+    partitions = _partitions(log, partition)
+    begin: Mapping[int, int] | None = None
+    since_us = None
+    if since is not None:
+        since_us = time_us(parse_time(since, "--from"))
+        begin = seek(log, since_us)
+    elif from_start:
+        begin = log.starts()
+    if begin is not None:
+        begin = {each: begin[each] for each in partitions}
+    for record in _wanted(log, partitions, begin=begin, since_us=since_us, count=count, follow=follow):
         out.record(_entry(record), _line(record))
 
 
@@ -65,23 +95,37 @@ def _partitions(log: Log, partition: int | None) -> tuple[int, ...]:
 
 
 def _wanted(
-    log: Log, partitions: tuple[int, ...], *, from_start: bool, count: int | None, follow: bool
+    log: Log,
+    partitions: tuple[int, ...],
+    *,
+    begin: Mapping[int, int] | None,
+    since_us: int | None,
+    count: int | None,
+    follow: bool,
 ) -> Iterator[Record]:
-    position = {each: log.starts()[each] for each in partitions} if from_start else None
-    if position is not None:
+    """Yield the events from `begin` on, or the last ones."""
+    if begin is not None:
+        position = dict(begin)
         found: Iterator[Record] = records_from(log, position)
     else:
-        position = {each: log.ends()[each] for each in partitions}
+        ends = log.ends()
+        position = {each: ends[each] for each in partitions}
         found = iter(last_records(log, partitions, records_max=count or _LAST_RECORDS))
-    limit = count if from_start and not follow else None
+    limit = count if begin is not None and not follow else None
     while True:
-        for record in islice(found, limit):
-            position[record.partition] = max(position[record.partition], record.offset + 1)
-            yield record
+        yield from islice(_passing(found, position, since_us), limit)
         if not follow:
             return
         time.sleep(_POLL_S)
         found = records_from(log, position)
+
+
+def _passing(found: Iterator[Record], position: dict[int, int], since_us: int | None) -> Iterator[Record]:
+    """Yield the records that are not too early, and take note of how far all of them go."""
+    for record in found:
+        position[record.partition] = max(position[record.partition], record.offset + 1)
+        if since_us is None or record.event_time_us >= since_us:
+            yield record
 
 
 def _entry(record: Record) -> Entry:
