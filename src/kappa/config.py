@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -70,15 +70,33 @@ class EngineSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     live_lag_max: Annotated[int, Meta(ge=1)] = 50_000
 
 
+class LiveSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How a job works that keeps up with its log; see `kappa.ports.profiles`."""
+
+    # Flink fixes its own limit when a state is made: the key groups that partitions are spread over.
+    parallelism: Annotated[int, Meta(ge=0, le=128)] = 0
+    checkpoint_interval_s: Annotated[float, Meta(ge=0.1, le=3_600)] = 10.0
+    buffer_timeout_ms: Annotated[int, Meta(ge=1, le=10_000)] = 50
+    bundle_records: Annotated[int, Meta(ge=1, le=100_000)] = 1_000
+    flush_interval_s: Annotated[float, Meta(ge=0.01, le=60)] = 0.5
+
+
+class ReplaySettings(LiveSettings, frozen=True, forbid_unknown_fields=True):
+    """How a job works that replays: nobody reads its rows yet."""
+
+    checkpoint_interval_s: Annotated[float, Meta(ge=0.1, le=3_600)] = 30.0
+    buffer_timeout_ms: Annotated[int, Meta(ge=1, le=10_000)] = 200
+    flush_interval_s: Annotated[float, Meta(ge=0.01, le=60)] = 5.0
+
+
 class FlinkSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The Flink cluster that folds versions, if `engine.kind` says so."""
 
     rest_url: Annotated[str, Meta(pattern="^https?://[^/]+$")] = "http://127.0.0.1:8081"
-    # Flink fixes its own limit when a state is made: the key groups that partitions are spread over.
-    parallelism: Annotated[int, Meta(ge=0, le=128)] = 0
     profile: Literal["auto", "live", "replay"] = "auto"
-    checkpoint_interval_s: Annotated[float, Meta(gt=0, le=3_600)] = 10.0
     state_url: Annotated[str, Meta(pattern="^([a-z][a-z0-9]*://.+)?$")] = ""
+    live: LiveSettings = LiveSettings()
+    replay: ReplaySettings = ReplaySettings()
 
 
 class StorageSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -173,6 +191,7 @@ class Settings(msgspec.Struct, frozen=True):
         return self.root / Path(self.registry.folder).expanduser()
 
 
+# As in the file: one with a dot lies in another.
 SECTIONS: Mapping[str, type[msgspec.Struct]] = {
     "project": ProjectSettings,
     "log": LogSettings,
@@ -184,6 +203,8 @@ SECTIONS: Mapping[str, type[msgspec.Struct]] = {
     "registry": RegistrySettings,
     "objects": ObjectsSettings,
     "flink": FlinkSettings,
+    "flink.live": LiveSettings,
+    "flink.replay": ReplaySettings,
 }
 
 
@@ -219,7 +240,7 @@ def load_settings(root: Path, environment: Mapping[str, str]) -> Settings:
     except msgspec.ValidationError as error:
         raise _explain(error, file=file, origins=origins) from error
     _check_together(parsed, file)
-    return Settings(root, **{section: getattr(parsed, section) for section in SECTIONS})
+    return Settings(root, **{section: getattr(parsed, section) for section in _File.__struct_fields__})
 
 
 def encode_settings(settings: Settings) -> str:
@@ -248,7 +269,7 @@ def environment_name(section: str, key: str) -> str:
     >>> environment_name("log", "partitions")
     'KAPPA_LOG_PARTITIONS'
     """
-    return f"{_ENVIRONMENT_PREFIX}{section}_{key}".upper()
+    return f"{_ENVIRONMENT_PREFIX}{section.replace('.', '_')}_{key}".upper()
 
 
 def _read(file: Path) -> dict[str, Any]:
@@ -267,17 +288,23 @@ def _read(file: Path) -> dict[str, Any]:
 def _override(document: dict[str, Any], environment: Mapping[str, str]) -> dict[tuple[str, str], str]:
     """Put the environment's settings into the document; return which variable gave which setting."""
     origins: dict[tuple[str, str], str] = {}
-    for section, settings in SECTIONS.items():
-        prefix = environment_name(section, "")
-        for name in sorted(environment):
-            if not name.startswith(prefix):
-                continue
-            key = name.removeprefix(prefix).lower()
-            values = document.setdefault(section, {})
-            if isinstance(values, dict):
-                values[key] = _from_text(settings, key, environment[name])
-                origins[section, key] = name
+    for name in sorted(environment):
+        section = _innermost(each for each in SECTIONS if name.startswith(environment_name(each, "")))
+        if not section:
+            continue
+        key = name.removeprefix(environment_name(section, "")).lower()
+        values: Any = document
+        for part in section.split("."):
+            values = values.setdefault(part, {}) if isinstance(values, dict) else None
+        if isinstance(values, dict):
+            values[key] = _from_text(SECTIONS[section], key, environment[name])
+            origins[section, key] = name
     return origins
+
+
+def _innermost(sections: Iterable[str]) -> str:
+    """Return the section that lies in all the others; empty if there is none."""
+    return max(sections, key=len, default="")
 
 
 def _from_text(settings: type[msgspec.Struct], key: str, text: str) -> Any:
@@ -301,8 +328,9 @@ def _explain(error: msgspec.ValidationError, *, file: Path, origins: Mapping[tup
     """Say which key of which file is wrong and what was expected."""
     message, _, path = str(error).partition(" - at `$")
     message = message[:1].lower() + message[1:]
-    section, _, key = path.rstrip("`").removeprefix(".").partition(".")
-    key = key.partition("[")[0]
+    path = path.rstrip("`").removeprefix(".")
+    section = _innermost(each for each in SECTIONS if f"{path}.".startswith(f"{each}."))
+    key = path.removeprefix(section).removeprefix(".").partition("[")[0]
     where, next_step = str(file), "see docs/configuration.md"
     if message.startswith(("object contains unknown field", "object missing required field")):
         key = message.split("`")[1]

@@ -18,7 +18,7 @@ import msgspec
 
 from kappa.adapters.flink.fold import States, Stored, SubtaskFold
 from kappa.adapters.flink.function import FINAL, Opened
-from kappa.adapters.flink.graph import PROFILES, JobPlan, submit
+from kappa.adapters.flink.graph import JobPlan, submit
 from kappa.adapters.flink.job import REPLAY_SUFFIX
 from kappa.adapters.flink.throttle import Throttle
 from kappa.adapters.kafka.java_client import java_client
@@ -34,6 +34,7 @@ from kappa.model.kernel import Kernel, Load
 from kappa.model.records import Position, Progress
 from kappa.ports import Log, Version
 from kappa.ports.log import EVENT_LOG
+from kappa.ports.profiles import Profile
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -41,8 +42,7 @@ def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="flink_job.py")
     parser.add_argument("view")
     parser.add_argument("version", type=int)
-    parser.add_argument("--profile", choices=PROFILES, default="live")
-    parser.add_argument("--parallelism", type=int, default=1)
+    parser.add_argument("profile", type=lambda text: msgspec.json.decode(text, type=Profile))
     given = parser.parse_args(arguments)
     settings = decode_settings(os.environ[WORKER_SETTINGS])
     try:
@@ -50,7 +50,7 @@ def main(arguments: Sequence[str]) -> int:
             version = _deployed(app, given.view, given.version)
             _bundles(app).code(version)  # what cannot run must not fence what does
             reached = reach(settings.postgres.dsn)
-            plan = _plan(app, version, reached, profile=given.profile, parallelism=given.parallelism)
+            plan = _plan(app, version, reached, profile=given.profile)
             there = msgspec.structs.replace(
                 settings, postgres=msgspec.structs.replace(settings.postgres, dsn=reached.dsn)
             )
@@ -62,7 +62,7 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _plan(app: App, version: Version, reached: Reached, *, profile: str, parallelism: int) -> JobPlan:
+def _plan(app: App, version: Version, reached: Reached, *, profile: Profile) -> JobPlan:
     settings, table = app.settings, version.table
     log = app.open_log(table.log)
     assert isinstance(log, KafkaLog), "the settings were checked"
@@ -84,11 +84,9 @@ def _plan(app: App, version: Version, reached: Reached, *, profile: str, paralle
         **{_camel(name): sql for name, sql in msgspec.structs.asdict(statements).items()},
     }
     return JobPlan(
-        name=f"kappa {settings.project.name} {table.name}" + (REPLAY_SUFFIX if profile == "replay" else ""),
-        parallelism=parallelism,
-        profile=PROFILES[profile],  # type: ignore[index]  # checked by argparse
-        flush_records_max=settings.engine.cache_rows // 2,
-        checkpoint_interval_s=settings.flink.checkpoint_interval_s,
+        name=f"kappa {settings.project.name} {table.name}" + (REPLAY_SUFFIX if profile.name == "replay" else ""),
+        profile=profile,
+        flush_records=max(1, settings.engine.cache_rows // 2),
         state_url=settings.flink.state_url,
         options=options,
     )

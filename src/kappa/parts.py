@@ -12,6 +12,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from types import ModuleType
 
+import msgspec
+
 from kappa.adapters.embedded.engine import EmbeddedEngine
 from kappa.adapters.embedded.lock import FileLock
 from kappa.adapters.flink.engine import FlinkEngine
@@ -32,6 +34,7 @@ from kappa.extras import needs_extra
 from kappa.ports import ControlStore, Engine, Logs, ProjectLock, Version, ViewStore
 from kappa.ports.log import Topic
 from kappa.ports.objects import ObjectStore
+from kappa.ports.profiles import Profile, Profiles
 from kappa.ports.registry import SchemaRegistry, WireReader
 
 
@@ -184,12 +187,23 @@ def flink_engine(
         environment=_worker_environment(settings),
     )
     return FlinkEngine(
-        Cluster(FlinkRest(flink.rest_url), client, SavepointNotes(objects), flink.state_url, flink.profile, lag),
+        Cluster(
+            FlinkRest(flink.rest_url), client, SavepointNotes(objects), flink.state_url, job_profiles(settings), lag
+        ),
         project=settings.project.name,
-        parallelism=flink.parallelism,
         store=store,
         control=control,
         repartitioning=embedded_engine(settings, folding=False),
+    )
+
+
+def job_profiles(settings: Settings) -> Profiles:
+    """Return how the project's jobs work."""
+    flink = settings.flink
+    return Profiles(
+        live=Profile(name="live", **msgspec.structs.asdict(flink.live)),
+        replay=Profile(name="replay", **msgspec.structs.asdict(flink.replay)),
+        choice=flink.profile,
     )
 
 

@@ -17,7 +17,7 @@ import msgspec
 
 from kappa.adapters.flink.rest import FlinkRest, Job
 from kappa.app import App
-from kappa.config import load_settings
+from kappa.config import Settings, load_settings
 from kappa.control.versions import FirstVersions
 from kappa.errors import StoreUnavailable
 from kappa.model.interleaving import interleaved
@@ -43,7 +43,7 @@ partitions = 4
 [engine]
 kind = "flink"
 workers = {workers}
-[flink]
+[flink.live]
 checkpoint_interval_s = 1
 """
 # Of a transaction, and the time to the next.
@@ -52,6 +52,12 @@ _RECORDS, _PAUSE_S = 40, 0.05
 
 # Rows and dead letters, sorted.
 Stored = tuple[list[Any], list[Any]]
+
+
+def with_live_profile(settings: Settings, **changes: Any) -> Settings:
+    """Return settings by which live jobs work in another way."""
+    live = msgspec.structs.replace(settings.flink.live, **changes)
+    return msgspec.structs.replace(settings, flink=msgspec.structs.replace(settings.flink, live=live))
 
 
 class FlinkProject:
@@ -184,8 +190,7 @@ class FlinkProject:
 
     def restart(self, *, parallelism: int) -> None:
         """Start the version in another engine, as the next `kappa up` does after somebody changed its settings."""
-        flink = msgspec.structs.replace(self.settings.flink, parallelism=parallelism)
-        self.app.settings = msgspec.structs.replace(self.settings, flink=flink)
+        self.app.settings = with_live_profile(self.settings, parallelism=parallelism)
         self.engine = self.app._new_engine()
         self.engine.start(self.version)
 

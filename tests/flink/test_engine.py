@@ -10,6 +10,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from flink.jobs import with_live_profile
 
 from kappa.adapters.flink.rest import FlinkRest, Job
 from kappa.adapters.flink.savepoints import SavepointNotes
@@ -40,7 +41,7 @@ partitions = 4
 [engine]
 kind = "flink"
 workers = 2
-[flink]
+[flink.live]
 checkpoint_interval_s = 1
 """
 CODE = "from kappa.testing.accounts import *\n"
@@ -128,7 +129,11 @@ class TestFlinkEngine(EngineConformance):
     pass
 
 
-def test_a_job_goes_on_when_the_engine_is_closed_and_the_next_one_adopts_it(world: Cluster) -> None:
+def test_a_job_goes_on_when_the_engine_is_closed_and_the_next_one_adopts_it(
+    world: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # One that was to be changed would be stopped as soon as it is seen at work.
+    monkeypatch.setattr("kappa.adapters.flink.job._LAG_INTERVAL_S", 0.0)
     world.engine.start(world.version)
     wait_until_working(world)
     (job,) = world.jobs()
@@ -213,21 +218,22 @@ def test_the_job_of_a_version_that_was_retired_meanwhile_is_ended(world: Cluster
     assert_as_undisturbed(world)
 
 
-def test_a_job_with_another_parallelism_than_wanted_is_changed(world: Cluster) -> None:
+def test_a_job_that_works_by_another_profile_than_the_settings_say_is_changed(world: Cluster) -> None:
     world.log.append(deposits(0, 500))
     world.engine.start(world.version)
     wait_until_caught_up(world)
-    settings = world.app.settings
-    world.app.settings = msgspec.structs.replace(settings, flink=msgspec.structs.replace(settings.flink, parallelism=1))
+    (before,) = world.jobs()
+    world.app.settings = with_live_profile(world.app.settings, parallelism=1, checkpoint_interval_s=2)
 
     world.another_engine().start(world.version)
 
-    def changed() -> bool:
-        world.engine.poll()
-        jobs = [job for job in world.jobs() if job.at_work]
-        return [vertex.parallelism for job in jobs for vertex in world.rest.vertices(job.id)] == [1, 1]
-
-    eventually(changed, timeout_s=TIMEOUT_S, what="the job runs with a parallelism of 1")
+    (changed,) = eventually(
+        lambda: world.engine.poll() and [job for job in world.jobs() if job.at_work and job.id != before.id],
+        timeout_s=TIMEOUT_S,
+        what="another job works",
+    )
+    assert [vertex.parallelism for vertex in world.rest.vertices(changed.id)] == [1, 1]
+    assert world.rest.checkpoint_interval_s(changed.id) == 2
     world.log.append(deposits(500, 1_000))
     wait_until_caught_up(world)
     assert_as_undisturbed(world)
@@ -236,7 +242,7 @@ def test_a_job_with_another_parallelism_than_wanted_is_changed(world: Cluster) -
 def test_a_job_that_has_caught_up_with_its_log_goes_on_in_the_profile_for_live_ones(
     world: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("kappa.adapters.flink.job.REPLAY_LAG_MIN", 100)
+    monkeypatch.setattr("kappa.ports.profiles.REPLAY_LAG_MIN", 100)
     world.log.append(deposits(0, 500))
     world.engine.start(world.version)
     eventually(

@@ -46,7 +46,7 @@ def shop(tmp_path: Path, flink_stack: Stack) -> Iterator[Project]:
         "KAPPA_PROJECT_NAME": name,
         "KAPPA_ENGINE_KIND": "flink",
         "KAPPA_POSTGRES_SCHEMA_PREFIX": name,
-        "KAPPA_FLINK_CHECKPOINT_INTERVAL_S": "2",
+        "KAPPA_FLINK_LIVE_CHECKPOINT_INTERVAL_S": "2",
     }
     yield shop_in(tmp_path / "shop", {**os.environ, **flink_stack.client_environment(), **settings})
     rest = FlinkRest(flink_stack.address("flink"))

@@ -46,7 +46,7 @@ def test_a_lag_of_all_partitions_asks_for_more_subtasks() -> None:
 
     (advice,) = judge(load, EVEN).advice
 
-    assert "fold is at its limit with 2 of at most 4 subtasks: set flink.parallelism to 4" in advice
+    assert "fold is at its limit with 2 of at most 4 subtasks: set flink.live.parallelism to 4" in advice
 
 
 def test_a_lag_of_one_partition_names_it() -> None:
@@ -69,8 +69,17 @@ def test_slow_checkpoints_ask_for_a_longer_interval() -> None:
     load = JobLoad([operator("source"), operator("fold")], checkpoint(6.2))
 
     assert judge(load, EVEN).advice == (
-        "a checkpoint takes 6.2 s and begins every 10 s: set flink.checkpoint_interval_s to 13 or more",
+        "a checkpoint takes 6.2 s and begins every 10 s: set flink.live.checkpoint_interval_s to 13 or more",
     )
+
+
+def test_the_advice_for_a_replay_is_about_the_settings_of_replays() -> None:
+    load = JobLoad([operator("source", waits=0.8), operator("fold", busy=0.99)], checkpoint(6.2), profile="replay")
+
+    about_checkpoints, about_lag = judge(load, EVEN).advice
+
+    assert "set flink.replay.checkpoint_interval_s to 13 or more" in about_checkpoints
+    assert "set flink.replay.parallelism to 4" in about_lag
 
 
 def test_a_job_that_keeps_up_needs_no_advice_however_busy_it_is() -> None:

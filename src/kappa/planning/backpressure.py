@@ -71,8 +71,8 @@ def judge(load: JobLoad, lags: Mapping[int, int]) -> Verdict:
     level = next((each for each in (Level.HIGH, Level.LOW) if each in levels), Level.OK)
     limit = _limit(load.operators, levels)
     advice = (
-        "" if load.checkpoint is None else _about_checkpoints(load.checkpoint),
-        "" if limit is None else _about_lag(limit, lags),
+        "" if load.checkpoint is None else _about_checkpoints(load.checkpoint, load.profile),
+        "" if limit is None else _about_lag(limit, lags, load.profile),
     )
     return Verdict(level, "" if limit is None else limit.name, tuple(filter(None, advice)))
 
@@ -88,17 +88,17 @@ def _limit(operators: Sequence[OperatorLoad], levels: Sequence[Level]) -> Operat
     return next((operator for operator in operators if operator.busy_ms / 1_000 > _BUSY), None)
 
 
-def _about_checkpoints(checkpoint: CheckpointLoad) -> str:
+def _about_checkpoints(checkpoint: CheckpointLoad, profile: str) -> str:
     if checkpoint.duration_s <= _CHECKPOINT_PART_MAX * checkpoint.interval_s:
         return ""
     better_s = math.ceil(checkpoint.duration_s / _CHECKPOINT_PART_MAX)
     return (
         f"a checkpoint takes {checkpoint.duration_s:.1f} s and begins every {checkpoint.interval_s:g} s: "
-        f"set flink.checkpoint_interval_s to {better_s} or more"
+        f"set flink.{profile}.checkpoint_interval_s to {better_s} or more"
     )
 
 
-def _about_lag(limit: OperatorLoad, lags: Mapping[int, int]) -> str:
+def _about_lag(limit: OperatorLoad, lags: Mapping[int, int], profile: str) -> str:
     total = sum(lags.values())
     if total < _LAG_MIN:
         return ""
@@ -111,8 +111,8 @@ def _about_lag(limit: OperatorLoad, lags: Mapping[int, int]) -> str:
     if limit.parallelism < len(lags):
         return (
             f"{limit.name} is at its limit with {limit.parallelism} of at most {len(lags)} subtasks: set "
-            f"flink.parallelism to {min(2 * limit.parallelism, len(lags))}, see that the cluster has as many slots, "
-            "and run kappa up again"
+            f"flink.{profile}.parallelism to {min(2 * limit.parallelism, len(lags))}, see that the cluster has as many "
+            "slots, and run kappa up again"
         )
     return (
         f"{limit.name} is at its limit with a subtask per partition: it needs faster machines, or a log with more "

@@ -8,6 +8,7 @@ from typing import Protocol
 
 import msgspec
 
+from kappa.ports.profiles import ProfileName
 from kappa.ports.versions import Version
 
 
@@ -55,10 +56,12 @@ class JobLoad(msgspec.Struct, frozen=True):
     Attributes:
         operators: In the order of the data flow.
         checkpoint: The last one, or None before the first.
+        profile: The name of the profile that it works by.
     """
 
     operators: Sequence[OperatorLoad]
     checkpoint: CheckpointLoad | None = None
+    profile: ProfileName = "live"
 
 
 class WorkerHealth(msgspec.Struct, frozen=True):

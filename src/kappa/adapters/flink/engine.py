@@ -37,7 +37,6 @@ class FlinkEngine:
         cluster: Cluster,
         *,
         project: str,
-        parallelism: int,
         store: ViewStore,
         control: ControlStore,
         repartitioning: Engine,
@@ -47,12 +46,11 @@ class FlinkEngine:
         Args:
             cluster: Where they run.
             project: The project's name, which is in the jobs' names.
-            parallelism: Of a job; 0 for as many subtasks as the version has partition groups.
             store: Where jobs commit their progress.
             control: Where jobs read how fast they may work.
             repartitioning: Runs what versions need besides their jobs, here: what writes repartitioned logs.
         """
-        self._cluster, self._project, self._parallelism = cluster, project, parallelism
+        self._cluster, self._project = cluster, project
         self._store, self._control, self._repartitioning = store, control, repartitioning
         self._jobs: dict[str, _Watched] = {}
         # Those that could not be stopped yet.
@@ -65,8 +63,7 @@ class FlinkEngine:
         """Start folding a version: go on with its job if there is one. The cluster is asked by the next `poll`."""
         table = version.table
         if table.name not in self._jobs:
-            parallelism = self._parallelism or table.group_count
-            job = VersionJob(version, project=self._project, parallelism=parallelism, cluster=self._cluster)
+            job = VersionJob(version, project=self._project, cluster=self._cluster)
             self._jobs[table.name] = _Watched(job, self._store, LoadMeter(self._cluster.rest))
             self._unwanted.pop(table.name, None)
             self._looked_at = float("-inf")
@@ -158,7 +155,7 @@ class _Watched:
             self.job.look(jobs)
             if self.job.state == "running" and self.job.job_id is not None:
                 self._sample()
-                self._meter.measure(self.job.job_id)
+                self._meter.measure(self.job.job_id, profile=self.job.profile.name)
             else:
                 self._samples.clear()
         except KappaError as error:

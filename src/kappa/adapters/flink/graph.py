@@ -7,7 +7,6 @@ RocksDB; commits to PostgreSQL.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Literal
 
 import msgspec
 from pyflink.common import Configuration, Types
@@ -19,6 +18,8 @@ from pyflink.util.java_utils import get_j_env_configuration
 
 from kappa.adapters.flink.fold import States
 from kappa.adapters.flink.function import FoldFunction, Opened
+from kappa.adapters.flink.job import PROFILE_PARAMETER, profile_text
+from kappa.ports.profiles import Profile
 
 # Fixed for the life of a state: it limits the parallelism, and decides with it which subtask has which partition.
 MAX_PARALLELISM = 128
@@ -26,46 +27,20 @@ ALIGNMENT_TIMEOUT_S = 5
 CHECKPOINT_TIMEOUT_S = 600
 
 
-class Profile(msgspec.Struct, frozen=True, kw_only=True):
-    """How a job trades freshness for speed.
-
-    Attributes:
-        flush_ms: How long changes gather in memory: how old a row that readers see may be.
-        flush_records: How many events gather at most.
-        linger_ms: How long a bundle waits to become full.
-        checkpoint_intervals: How many of the configured intervals lie between checkpoints.
-    """
-
-    flush_ms: int
-    flush_records: int
-    linger_ms: int
-    checkpoint_intervals: int
-
-
-PROFILES: Mapping[Literal["live", "replay"], Profile] = {
-    "live": Profile(flush_ms=500, flush_records=100_000, linger_ms=50, checkpoint_intervals=1),
-    "replay": Profile(flush_ms=5_000, flush_records=200_000, linger_ms=200, checkpoint_intervals=3),
-}
-
-
 class JobPlan(msgspec.Struct, frozen=True, kw_only=True):
     """What a job is submitted with.
 
     Attributes:
         name: What the cluster calls it.
-        parallelism: Of all of it.
-        profile: As above.
-        flush_records_max: What the profile's `flush_records` must not exceed: rows in memory are bounded by it.
-        checkpoint_interval_s: As configured.
+        profile: How it works.
+        flush_records: How many events gather between two commits at most: rows in memory are bounded by it.
         state_url: Where checkpoints go; empty for what the cluster's settings say.
         options: Of the Java parts, without those of the profile; texts by name.
     """
 
     name: str
-    parallelism: int
     profile: Profile
-    flush_records_max: int
-    checkpoint_interval_s: float
+    flush_records: int
     state_url: str
     options: Mapping[str, str]
 
@@ -76,17 +51,18 @@ def submit(plan: JobPlan, open_fold: Callable[[States], Opened]) -> None:
     `open_fold` has to be a function that a TaskManager can import.
     """
     environment = StreamExecutionEnvironment.get_execution_environment(_configuration(plan))
-    environment.set_parallelism(plan.parallelism)
-    environment.set_max_parallelism(MAX_PARALLELISM)
     profile = plan.profile
+    environment.set_parallelism(profile.parallelism)
+    environment.set_max_parallelism(MAX_PARALLELISM)
+    environment.get_config().set_global_job_parameters({PROFILE_PARAMETER: profile_text(profile)})
     options = {
         **plan.options,
         "maxParallelism": MAX_PARALLELISM,
-        "bundleRecords": 1_000,
+        "bundleRecords": profile.bundle_records,
         "bundleBytes": 1024 * 1024,
-        "lingerMs": profile.linger_ms,
-        "flushMs": profile.flush_ms,
-        "flushRecords": max(1, min(profile.flush_records, plan.flush_records_max)),
+        "lingerMs": profile.buffer_timeout_ms,
+        "flushMs": round(profile.flush_interval_s * 1_000),
+        "flushRecords": plan.flush_records,
     }
     jvm = get_gateway().jvm
     given = jvm.java.util.HashMap()
@@ -108,10 +84,12 @@ def submit(plan: JobPlan, open_fold: Callable[[States], Opened]) -> None:
 
 
 def _configuration(plan: JobPlan) -> Configuration:
-    interval_ms = round(plan.checkpoint_interval_s * plan.profile.checkpoint_intervals * 1_000)
+    interval_ms = round(plan.profile.checkpoint_interval_s * 1_000)
     settings = {
         "python.execution-mode": "thread",
         "state.backend.type": "rocksdb",
+        # A bundle is larger than a buffer, so only its end waits.
+        "execution.buffer-timeout.interval": f"{plan.profile.buffer_timeout_ms} ms",
         "execution.checkpointing.mode": "EXACTLY_ONCE",
         "execution.checkpointing.interval": f"{interval_ms} ms",
         # However long one takes, as much time is left for work.

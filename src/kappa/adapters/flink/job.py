@@ -4,7 +4,8 @@ Flink restarts a job whose machines die; this submits it again when the cluster 
 cluster says, not by what it did itself: a job of the right name is the version's, whoever submitted it.
 
 A version far behind its log starts in the profile `replay`, which commits rarely; once it has caught up it is stopped
-behind a savepoint and goes on in the profile `live`. A job with another parallelism than wanted is changed likewise.
+behind a savepoint and goes on in the profile `live`. A job that works by another profile than the settings now say is
+changed likewise.
 """
 
 from __future__ import annotations
@@ -14,17 +15,20 @@ import time
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+import msgspec
+
 from kappa.adapters.flink.failures import failure_of
 from kappa.adapters.flink.rest import FlinkRest, Job
 from kappa.adapters.flink.savepoints import SavepointNotes
 from kappa.adapters.flink.submit import FlinkClient, Submission
 from kappa.errors import ProjectError, StoreUnavailable
 from kappa.ports import Version
+from kappa.ports.profiles import LIVE_LAG_MAX, Profile, Profiles
 
 # A job's name tells in which profile it was submitted, whoever adopts it.
 REPLAY_SUFFIX = " replay"
-# Records. A live job folds so many in seconds; one that is closer than the second limit has caught up.
-REPLAY_LAG_MIN, LIVE_LAG_MAX = 500_000, 20_000
+# Of a job: its profile, as `profile_text` gives it.
+PROFILE_PARAMETER = "kappa.profile"
 RESUBMIT_DELAY_S, RESUBMIT_DELAY_MAX_S = 1.0, 60.0
 # A job that was at work so long was healthy: its next end starts counting from one.
 HEALTHY_AFTER_S = 60.0
@@ -49,6 +53,11 @@ def job_name(project: str, table: str) -> str:
     return f"kappa {project} {table}"
 
 
+def profile_text(profile: Profile) -> str:
+    """Return a profile as a job is submitted with it, and as the cluster tells it."""
+    return msgspec.json.encode(profile).decode()
+
+
 class Cluster(NamedTuple):
     """What jobs are run with.
 
@@ -57,7 +66,7 @@ class Cluster(NamedTuple):
         client: Submits.
         notes: Where savepoints are.
         state_url: Where checkpoints and savepoints go; empty for what the cluster's settings say.
-        profile: `live`, `replay`, or `auto`: whichever a version's lag asks for.
+        profiles: How they work.
         lag: How many records a version has not folded yet.
     """
 
@@ -65,7 +74,7 @@ class Cluster(NamedTuple):
     client: FlinkClient
     notes: SavepointNotes
     state_url: str
-    profile: str
+    profiles: Profiles
     lag: Callable[[Version], int]
 
     @property
@@ -80,21 +89,23 @@ class VersionJob:
     Attributes:
         version: The version.
         job_id: Its id in the cluster, if it is there.
+        profile: What it works by, or was to when it was submitted last.
         state, detail: As in `WorkerHealth`.
     """
 
-    def __init__(self, version: Version, *, project: str, parallelism: int, cluster: Cluster) -> None:
+    def __init__(self, version: Version, *, project: str, cluster: Cluster) -> None:
         """Start nothing yet; the first `look` does."""
         self.version, self.state, self.detail = version, "starting", ""
         self.job_id: str | None = None
         self._name = job_name(project, version.table.name)
-        self._parallelism, self._cluster = parallelism, cluster
+        self._cluster, self._profiles = cluster, cluster.profiles.of(version.table)
+        self.profile = self._profiles.live
         self._submission: Submission | None = None
         # Which the job began with, until it is at work.
         self._savepoint = ""
-        # The request for the one behind which it stops, to go on in another profile or with another parallelism.
+        # The request for the one behind which it stops, to go on by another profile.
         self._turning: str | None = None
-        self._replaying = self._misshapen = False
+        self._misshapen = False
         self._submitted_at = self._start_at = self._healthy_since = self._measured_at = time.monotonic()
         # When the job last went from one state to another, as the cluster says and when that was noticed.
         self._changed_ms, self._changed_at = 0, 0.0
@@ -158,20 +169,24 @@ class VersionJob:
             self._submission.wait(0)
             self._submission = None
 
+    @property
+    def _replaying(self) -> bool:
+        """Whether it is to go on live."""
+        return self.profile.name == "replay" and self._profiles.choice == "auto"
+
     def _own(self, jobs: Sequence[Job]) -> list[Job]:
         """Return the version's jobs that have not ended, oldest first: none or one, or two submitted at once."""
         names = (self._name, self._name + REPLAY_SUFFIX)
         return sorted((job for job in jobs if job.name in names and not job.ended), key=lambda job: job.started_ms)
 
     def _adopt(self, mine: Sequence[Job]) -> None:
+        rest = self._cluster.rest
         *older, newest = mine
         for job in older:  # fenced by the newest
-            self._cluster.rest.cancel(job.id)
-        rest = self._cluster.rest
-        replaying, wanted = newest.name.endswith(REPLAY_SUFFIX), self._cluster.profile
-        parallelism = max(vertex.parallelism for vertex in rest.vertices(newest.id))
-        self._misshapen = parallelism != self._parallelism or wanted == ("live" if replaying else "replay")
-        self.job_id, self._replaying = newest.id, replaying and wanted == "auto"
+            rest.cancel(job.id)
+        self.profile = self._profiles.chosen("replay" if newest.name.endswith(REPLAY_SUFFIX) else "live")
+        self._misshapen = rest.parameters(newest.id).get(PROFILE_PARAMETER) != profile_text(self.profile)
+        self.job_id = newest.id
         self._look_at(newest)
 
     def _submit(self) -> None:
@@ -182,11 +197,8 @@ class VersionJob:
                 next_step="set flink.state_url in kappa.toml, for example to s3://BUCKET/flink",
             )
         self._savepoint = self._cluster.notes.find(table.name, job=self._name)
-        profile = self._cluster.profile
-        self._replaying = profile == "auto" and self._cluster.lag(self.version) > REPLAY_LAG_MIN
-        if profile == "auto":
-            profile = "replay" if self._replaying else "live"
-        arguments = [table.view, str(table.version), "--profile", profile, "--parallelism", str(self._parallelism)]
+        self.profile, *_ = self._profiles.ahead(self._cluster.lag(self.version))
+        arguments = [table.view, str(table.version), profile_text(self.profile)]
         self._submission = self._cluster.client.submit(table.name, arguments, savepoint=self._savepoint)
 
     def _follow_submission(self, submission: Submission) -> None:
@@ -249,7 +261,7 @@ class VersionJob:
                 self._turning = self._cluster.rest.stop(job.id, folder=self._cluster.savepoint_folder)
 
     def _follow_turning(self, job_id: str, request_id: str) -> None:
-        """Submit the job in its other profile once the savepoint is there. If it fails, the job has gone on."""
+        """Submit the job by its other profile once the savepoint is there. If it fails, the job has gone on."""
         savepoint = self._cluster.rest.savepoint(job_id, request_id)
         if savepoint.done:
             self._turning = None

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 from kappa.adapters.flink.rest import Checkpoint, FlinkRest
 from kappa.ports.engine import CheckpointLoad, JobLoad, OperatorLoad
+from kappa.ports.profiles import ProfileName
 
 # A request per task and two more; Flink itself collects metrics every few seconds.
 _INTERVAL_S = 5.0
@@ -28,8 +29,8 @@ class LoadMeter:
         self._uptime_ms: float | None = None
         self._checkpoint: CheckpointLoad | None = None
 
-    def measure(self, job_id: str) -> None:
-        """Measure, unless that was done just now.
+    def measure(self, job_id: str, *, profile: ProfileName) -> None:
+        """Measure a job that works by a profile, unless that was done just now.
 
         Raises:
             StoreUnavailable: The cluster does not answer.
@@ -50,7 +51,7 @@ class LoadMeter:
             operators.append(OperatorLoad(vertex.name, vertex.parallelism, *times))
         if (checkpoint := self._rest.last_checkpoint(job_id)) is not None:
             self._checkpoint = self._weighed(checkpoint, self._rest.checkpoint_interval_s(job_id))
-        self.load = JobLoad(operators, self._checkpoint)
+        self.load = JobLoad(operators, self._checkpoint, profile)
 
     def _weighed(self, checkpoint: Checkpoint, interval_s: float) -> CheckpointLoad:
         ended_at = datetime.fromtimestamp(checkpoint.ended_ms / 1_000, UTC)

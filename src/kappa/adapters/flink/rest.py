@@ -144,6 +144,10 @@ class FlinkRest:
         """Return a job's tasks, in the order of the data flow."""
         return self._get(f"/jobs/{job_id}", _Detail).vertices
 
+    def parameters(self, job_id: str) -> Mapping[str, str]:
+        """Return what a job was given to be shown."""
+        return self._get(f"/jobs/{job_id}/config", _JobConfig).execution.parameters
+
     def vertex_metrics(self, job_id: str, vertex_id: str, names: Sequence[str]) -> Mapping[str, float]:
         """Return metrics of a task: of each, the largest of all subtasks. One that nobody has reported is missing."""
         return self.metrics(f"/jobs/{job_id}/vertices/{vertex_id}/subtasks", names)
@@ -286,6 +290,14 @@ class _Checkpoints(msgspec.Struct):
 
 class _CheckpointConfig(msgspec.Struct, rename={"interval_ms": "interval"}):
     interval_ms: int
+
+
+class _Execution(msgspec.Struct, rename={"parameters": "user-config"}):
+    parameters: dict[str, str] = {}
+
+
+class _JobConfig(msgspec.Struct, rename={"execution": "execution-config"}):
+    execution: _Execution = msgspec.field(default_factory=_Execution)
 
 
 class _Triggered(msgspec.Struct, rename={"id": "request-id"}):
