@@ -222,6 +222,7 @@ class App(OpenProject):
             layout=self.layout,
             actor=self.actor,
             warnings=lambda events: schema_warnings(self._schemas_of(events, self.registry), self.compatibility),
+            jobs=lambda: parts.job_facts(self.settings),
         )
 
     @cached_property

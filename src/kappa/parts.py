@@ -20,6 +20,7 @@ from kappa.adapters.flink.engine import FlinkEngine
 from kappa.adapters.flink.job import Cluster
 from kappa.adapters.flink.rest import FlinkRest
 from kappa.adapters.flink.savepoints import SavepointNotes
+from kappa.adapters.flink.slots import slots_for
 from kappa.adapters.flink.submit import FlinkClient
 from kappa.adapters.folder.objects import FolderObjects
 from kappa.adapters.folder.registry import FolderRegistry
@@ -29,8 +30,9 @@ from kappa.adapters.sqlite.log import SqliteLogs
 from kappa.adapters.sqlite.views import SqliteViews
 from kappa.config import WORKER_SETTINGS, Settings, encode_settings
 from kappa.control.positions import lag_of, position_of
-from kappa.errors import InputError
+from kappa.errors import InputError, StoreUnavailable
 from kappa.extras import needs_extra
+from kappa.planning.jobs import JobFacts
 from kappa.ports import ControlStore, Engine, Logs, ProjectLock, Version, ViewStore
 from kappa.ports.log import Topic
 from kappa.ports.objects import ObjectStore
@@ -205,6 +207,17 @@ def job_profiles(settings: Settings) -> Profiles:
         replay=Profile(name="replay", **msgspec.structs.asdict(flink.replay)),
         choice=flink.profile,
     )
+
+
+def job_facts(settings: Settings) -> JobFacts | None:
+    """Return what a plan has to know of the project's jobs and their cluster; None if versions are no jobs."""
+    if settings.engine.kind != "flink":
+        return None
+    try:
+        slots = slots_for(settings.project.name, FlinkRest(settings.flink.rest_url))
+    except StoreUnavailable:
+        slots = None
+    return JobFacts(job_profiles(settings), slots)
 
 
 def _worker_environment(settings: Settings) -> dict[str, str]:

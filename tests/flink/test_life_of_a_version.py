@@ -9,6 +9,7 @@ import sys
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typed_project import Project
@@ -68,8 +69,14 @@ def test_a_version_is_replayed_compared_promoted_rolled_back_and_retired(
     shop("run", "--until-caught-up")
     with shop.background("up"):
         shop.edit(IN_CENTS)
-        shop("plan")
-        shop("apply", "1")
+        wide = Project(shop.folder, {**(shop.environment or {}), "KAPPA_FLINK_LIVE_PARALLELISM": "2"})
+        assert about_slots(wide.json("plan"))[0].startswith(
+            "all jobs together need 4 slots, and the Flink cluster has 2"
+        )
+        plan = shop.json("plan")
+        assert about_slots(plan) == []
+        assert [(each["name"], each["checkpoint_interval_s"]) for each in plan["views"][0]["profiles"]] == [("live", 2)]
+        shop("apply", "2")
         report = shop.json("diff", "user_profile")
         assert (report["unverified"], report["only_left"], report["only_right"]) == (0, 0, 0)
         assert [column["name"] for column in report["columns"] if column["changed"]] == ["total_spent"]
@@ -90,6 +97,10 @@ def test_a_version_is_replayed_compared_promoted_rolled_back_and_retired(
     beside("run", "--until-caught-up")
     assert shop.rows(*PROFILES) == beside.rows(*PROFILES)
     assert len(shop.rows(*PROFILES)) > 0
+
+
+def about_slots(plan: Any) -> list[str]:
+    return [warning for warning in plan["warnings"] if "slots" in warning]
 
 
 def names_of_jobs(shop: Project, stack: Stack) -> list[str]:

@@ -12,6 +12,7 @@ from kappa.cli.verb import verb
 from kappa.errors import InputError
 from kappa.planning.catch_up import duration_text
 from kappa.planning.changes import ChangeKind
+from kappa.planning.jobs import describe_profile
 from kappa.planning.plans import Estimate, Plan, Strategy, ViewPlan
 from kappa.planning.steps import describe, released
 from kappa.ports import PlanRecord
@@ -100,6 +101,8 @@ def _view_lines(view: ViewPlan) -> Iterator[str]:
     yield from (f"  - {reason}" for reason in view.reasons)
     if view.estimate is not None:
         yield from _estimate_lines(view.estimate)
+    for number, profile in enumerate(view.profiles):
+        yield f"  {'then ' if number else ''}{describe_profile(profile)}"
 
 
 def _estimate_lines(estimate: Estimate) -> Iterator[str]:

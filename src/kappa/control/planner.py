@@ -20,6 +20,7 @@ from kappa.control.ranges import TimeRange, read_range
 from kappa.control.versions import LogLayout
 from kappa.errors import InputError, ViewNotFound
 from kappa.model.events import Event
+from kappa.planning.jobs import JobFacts
 from kappa.planning.plans import Plan, Strategy
 from kappa.planning.strategies import SHARES, Facts, ViewFacts, build_plan
 from kappa.ports import ControlStore, Logs, PlanRecord, PlanState, Release, Seed, Version, ViewStore
@@ -40,14 +41,16 @@ class Planner:
         layout: LogLayout,
         actor: str,
         warnings: Callable[[Mapping[str, type[Event]]], tuple[str, ...]],
+        jobs: Callable[[], JobFacts | None] = lambda: None,
     ) -> None:
         """Prepare to plan for the project in `root`, defined in `modules`.
 
-        `layout` is for new versions; `warnings` says what is wrong with event types and does not stand in the way.
+        `layout` is for new versions; `warnings` says what is wrong with event types and does not stand in the way;
+        `jobs` gives what is to be known of jobs, where versions are such.
         """
         self._root, self._modules, self._bundles = root, modules, bundles
         self._control, self._store, self._logs = control, store, logs
-        self._layout, self._actor, self._warnings = layout, actor, warnings
+        self._layout, self._actor, self._warnings, self._jobs = layout, actor, warnings, jobs
 
     def plan(
         self, views: Sequence[str] = (), *, strategy: Strategy = "full", shares: Sequence[float] = SHARES
@@ -95,6 +98,7 @@ class Planner:
                 release=release,
                 logs={name: gathering.log(name) for name in _changed_logs(facts, release, versions)},
                 cores=os.cpu_count() or 1,
+                jobs=self._jobs(),
                 warnings=self._warnings(code.project.events),
             )
         )
@@ -135,6 +139,7 @@ class Planner:
                 release=release,
                 logs={log_facts.name: log_facts},
                 cores=os.cpu_count() or 1,
+                jobs=self._jobs(),
                 warnings=self._warnings(code.project.events),
             )
         )

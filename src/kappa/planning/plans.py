@@ -9,6 +9,7 @@ import msgspec
 
 from kappa.planning.changes import ChangeKind
 from kappa.planning.steps import Step
+from kappa.ports.profiles import Profile
 
 Strategy = Literal["full", "range", "parallel", "incremental"]
 
@@ -48,6 +49,8 @@ class ViewPlan(msgspec.Struct, frozen=True):
         reasons: What has changed and what follows from it, a sentence each, for people.
         estimate: Of its replay; None without one.
         lost: Partition -> how many offsets at the log's start can no longer be read; empty while it is whole.
+        profiles: What the candidate's job goes through, one after the other; none if it is deployed already, or where
+            versions are no jobs.
     """
 
     view: str
@@ -57,6 +60,7 @@ class ViewPlan(msgspec.Struct, frozen=True):
     reasons: tuple[str, ...]
     estimate: Estimate | None = None
     lost: Mapping[int, int] = {}
+    profiles: tuple[Profile, ...] = ()
 
 
 class Plan(msgspec.Struct, frozen=True):
@@ -71,7 +75,7 @@ class Plan(msgspec.Struct, frozen=True):
         bundle: Of the code that was planned.
         views: One entry per view of the project, and per deployed view that is gone from it; or those asked for.
         steps: In the order in which they are walked; none if nothing is to be done, or a view is refused.
-        warnings: What else is wrong with the code and does not stand in the way, a sentence each.
+        warnings: What else is wrong, with the code or the cluster, and does not stand in the way, a sentence each.
     """
 
     format: int

@@ -13,9 +13,11 @@ import msgspec
 from kappa.model.schema import ViewTable
 from kappa.planning.changes import ChangeKind, compare_parts
 from kappa.planning.estimates import LogFacts, estimate_replay
+from kappa.planning.jobs import JobFacts, profiles_ahead, slot_warnings
 from kappa.planning.plans import PLAN_FORMAT, Plan, Strategy, ViewPlan
 from kappa.planning.steps import CatchUp, Compare, Deploy, Gate, MakeSeed, Promote, Retire, Shift, Step
 from kappa.planning.wording import change_sentences
+from kappa.ports.profiles import Profile
 from kappa.ports.release import Release
 from kappa.ports.versions import Deployment, Seed, Version
 
@@ -74,6 +76,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
         release: The current one.
         logs: Those that the views read, by name.
         cores: Of this machine.
+        jobs: Where versions are jobs, how these work; None where they are not.
         warnings: What the plan says of the code beyond its views.
     """
 
@@ -86,6 +89,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     release: Release
     logs: Mapping[str, LogFacts]
     cores: int
+    jobs: JobFacts | None = None
     warnings: tuple[str, ...] = ()
 
 
@@ -125,6 +129,7 @@ def build_plan(facts: Facts) -> Plan:
     decisions = [_decide(view, facts) for view in facts.views.values()]
     changes = [decision.change for decision in decisions if decision.change is not None]
     refused = any(decision.plan.kind is ChangeKind.REFUSED for decision in decisions)
+    ahead = _profiles(changes, facts)
     return Plan(
         format=PLAN_FORMAT,
         strategy=facts.strategy,
@@ -132,11 +137,16 @@ def build_plan(facts: Facts) -> Plan:
         versions=_newest(facts.versions),
         bundle=facts.bundle,
         views=(
-            *(_estimated(decision, changes, facts) for decision in decisions),
+            *(
+                msgspec.structs.replace(
+                    _estimated(decision, changes, facts), profiles=ahead.get(decision.plan.view, ())
+                )
+                for decision in decisions
+            ),
             *(_gone(name, facts) for name in facts.gone),
         ),
         steps=() if refused else (*_preparing(changes), *_releasing(changes, facts)),
-        warnings=facts.warnings,
+        warnings=facts.warnings if refused else (*facts.warnings, *_about_slots(changes, ahead, facts)),
     )
 
 
@@ -332,6 +342,26 @@ def _estimated(decision: _Decision, changes: Sequence[_Change], facts: Facts) ->
         workers=sum(each.table.group_count for each in replays.values()),
     )
     return msgspec.structs.replace(decision.plan, estimate=estimate)
+
+
+def _profiles(changes: Sequence[_Change], facts: Facts) -> dict[str, tuple[Profile, ...]]:
+    """Return view -> what the job of its new version goes through; a version that is there already has its job."""
+    if facts.jobs is None:
+        return {}
+    return {
+        change.view: profiles_ahead(change.deployment, facts.logs.get(change.deployment.table.log), facts.jobs)
+        for change in changes
+        if change.deployment is not None and not change.reused
+    }
+
+
+def _about_slots(changes: Sequence[_Change], ahead: Mapping[str, Sequence[Profile]], facts: Facts) -> Iterator[str]:
+    if facts.jobs is None or not ahead:
+        return
+    superseded = {(change.view, number) for change in changes for number in change.superseded}
+    live = [version.table for version in facts.versions if version.retired_at is None]
+    running = [table for table in live if (table.view, table.version) not in superseded]
+    yield from slot_warnings(facts.jobs, ahead=ahead, running=running)
 
 
 def _preparing(changes: Sequence[_Change]) -> Iterator[Step]:

@@ -71,6 +71,20 @@ class Profiles(msgspec.Struct, frozen=True, kw_only=True):
         return self.replay if name == "replay" else self.live
 
 
+class Slots(msgspec.Struct, frozen=True, kw_only=True):
+    """What a cluster has for a project.
+
+    Attributes:
+        total: Of all its TaskManagers.
+        usable: Those that no job of another project holds.
+        task_managers: How many there are.
+    """
+
+    total: int
+    usable: int
+    task_managers: int
+
+
 def _sized(profile: Profile, table: ViewTable) -> Profile:
     parallelism = min(profile.parallelism or table.group_count, table.partition_count)
     return msgspec.structs.replace(profile, parallelism=parallelism)

@@ -109,6 +109,13 @@ class Savepoint(msgspec.Struct, frozen=True):
     failure: str = ""
 
 
+class Capacity(msgspec.Struct, frozen=True, rename={"task_managers": "taskmanagers", "slots": "slots-total"}):
+    """How many TaskManagers a cluster has, and how many slots they have together."""
+
+    task_managers: int
+    slots: int
+
+
 class FlinkRest:
     """A JobManager's REST API."""
 
@@ -121,6 +128,10 @@ class FlinkRest:
     def jobs(self) -> Sequence[Job]:
         """Return all jobs that the cluster knows, ended ones of the last hour too."""
         return self._get("/jobs/overview", _Overview).jobs
+
+    def capacity(self) -> Capacity:
+        """Return how many slots the cluster has, free or not."""
+        return self._get("/overview", Capacity)
 
     def has_state_folder(self) -> bool:
         """Say whether the cluster's own settings name a folder for checkpoints."""
