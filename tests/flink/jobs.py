@@ -24,6 +24,7 @@ from kappa.model.interleaving import interleaved
 from kappa.model.kernel import Kernel
 from kappa.model.records import DeadLetter, NewRecord, RowChange, Source, lag
 from kappa.ports import DeadLetterEntry, Log, StoredRow, Version, WorkerHealth
+from kappa.ports.profiles import ProfileName
 from kappa.stack import Stack
 from kappa.testing.eventually import eventually
 from kappa.testing.reading import batches_of
@@ -54,10 +55,10 @@ _RECORDS, _PAUSE_S = 40, 0.05
 Stored = tuple[list[Any], list[Any]]
 
 
-def with_live_profile(settings: Settings, **changes: Any) -> Settings:
-    """Return settings by which live jobs work in another way."""
-    live = msgspec.structs.replace(settings.flink.live, **changes)
-    return msgspec.structs.replace(settings, flink=msgspec.structs.replace(settings.flink, live=live))
+def with_profile(settings: Settings, name: ProfileName, **changes: Any) -> Settings:
+    """Return settings by which jobs of a profile work in another way."""
+    profile = msgspec.structs.replace(getattr(settings.flink, name), **changes)
+    return msgspec.structs.replace(settings, flink=msgspec.structs.replace(settings.flink, **{name: profile}))
 
 
 class FlinkProject:
@@ -190,7 +191,7 @@ class FlinkProject:
 
     def restart(self, *, parallelism: int) -> None:
         """Start the version in another engine, as the next `kappa up` does after somebody changed its settings."""
-        self.app.settings = with_live_profile(self.settings, parallelism=parallelism)
+        self.app.settings = with_profile(self.settings, "live", parallelism=parallelism)
         self.engine = self.app._new_engine()
         self.engine.start(self.version)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from flink.jobs import with_live_profile
+from flink.jobs import with_profile
 
 from kappa.adapters.flink.rest import FlinkRest, Job
 from kappa.adapters.flink.savepoints import SavepointNotes
@@ -223,7 +223,7 @@ def test_a_job_that_works_by_another_profile_than_the_settings_say_is_changed(wo
     world.engine.start(world.version)
     wait_until_caught_up(world)
     (before,) = world.jobs()
-    world.app.settings = with_live_profile(world.app.settings, parallelism=1, checkpoint_interval_s=2)
+    world.app.settings = with_profile(world.app.settings, "live", parallelism=1, checkpoint_interval_s=2)
 
     world.another_engine().start(world.version)
 
@@ -243,22 +243,28 @@ def test_a_job_that_has_caught_up_with_its_log_goes_on_in_the_profile_for_live_o
     world: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("kappa.ports.profiles.REPLAY_LAG_MIN", 100)
+    world.app.settings = with_profile(world.app.settings, "replay", parallelism=1)
     world.log.append(deposits(0, 500))
-    world.engine.start(world.version)
-    eventually(
-        lambda: world.engine.poll() and [job.name for job in world.jobs()] == [f"{world.job_name} replay"],
-        timeout_s=TIMEOUT_S,
-        what="the job replays",
-    )
+    world.another_engine().start(world.version)
+    replay = job_at_work(world, f"{world.job_name} replay")
+    assert [vertex.parallelism for vertex in world.rest.vertices(replay.id)] == [1, 1]
 
-    eventually(
-        lambda: world.engine.poll() and [job.name for job in world.jobs() if job.at_work] == [world.job_name],
-        timeout_s=TIMEOUT_S,
-        what="the job is live",
-    )
+    live = job_at_work(world, world.job_name)
+    assert [vertex.parallelism for vertex in world.rest.vertices(live.id)] == [2, 2]
+    world.log.append(deposits(500, 1_000))
     wait_until_caught_up(world)
 
     assert_as_undisturbed(world)
+
+
+def job_at_work(world: Cluster, name: str) -> Job:
+    """Look after the jobs until one of this name works, and return it."""
+    (job,) = eventually(
+        lambda: world.engine.poll() and [job for job in world.jobs() if job.at_work and job.name == name],
+        timeout_s=TIMEOUT_S,
+        what=f"the job '{name}' works",
+    )
+    return job
 
 
 def test_where_the_time_of_a_job_goes_is_measured(world: Cluster) -> None:
