@@ -77,6 +77,10 @@ class Cluster:
     def jobs(self) -> list[Job]:
         return [job for job in self.rest.jobs() if job.name.startswith(f"kappa {self.name} ") and not job.ended]
 
+    def checkpoints(self, job: Job) -> list[Path]:
+        """Return the files that make checkpoints of a job."""
+        return list(self.stack.folder.glob(f"**/kappa-checkpoints/flink/checkpoints/{job.id}/chk-*/_metadata"))
+
     def another_engine(self) -> Engine:
         """As the next `kappa up` has one."""
         self.engine.close()
@@ -146,32 +150,25 @@ def test_a_job_goes_on_when_the_engine_is_closed_and_the_next_one_adopts_it(
     assert_as_undisturbed(world)
 
 
-def test_a_stopped_job_leaves_a_savepoint_and_the_next_one_begins_with_it(world: Cluster) -> None:
-    world.log.append(deposits(0, 500))
-    world.engine.start(world.version)
-    wait_until_caught_up(world)
-    world.engine.stop(world.version)
-    assert world.jobs() == []
-    assert world.notes.find(world.version.table.name, job=world.job_name)
-
+def test_a_stopped_job_leaves_nothing_in_the_object_store(world: Cluster) -> None:
+    """A version is stopped when it is retired, and nobody would ever delete it."""
     world.engine.start(world.version)
     wait_until_working(world)
+    (job,) = world.jobs()
+    eventually(lambda: world.checkpoints(job), timeout_s=TIMEOUT_S, what="there is a checkpoint")
 
+    world.engine.stop(world.version)
+
+    assert world.jobs() == []
     assert world.notes.find(world.version.table.name, job=world.job_name) == ""
-    world.log.append(deposits(500, 1_000))
-    wait_until_caught_up(world)
-    assert_as_undisturbed(world)
+    eventually(lambda: not world.checkpoints(job), what="its checkpoints are gone")
 
 
 def test_a_savepoint_that_is_gone_is_explained_and_nothing_is_lost(world: Cluster) -> None:
-    world.log.append(deposits(0, 500))
-    world.engine.start(world.version)
-    wait_until_caught_up(world)
-    world.engine.stop(world.version)
     gone = "s3://kappa-checkpoints/flink/savepoints/gone"
     world.notes.keep(world.version.table.name, job=world.job_name, location=gone)
 
-    world.log.append(deposits(500, 1_000))
+    world.log.append(deposits(0, 500))
     world.engine.start(world.version)
     wait_until_caught_up(world)
 

@@ -70,7 +70,7 @@ class FlinkEngine:
         self._repartitioning.start(version)
 
     def stop(self, version: Version) -> None:
-        """Stop a version's job behind a savepoint. Idempotent. If the cluster does not answer, `poll` tries again."""
+        """End a version's job. Idempotent. If the cluster does not answer, `poll` tries again."""
         name = version.table.name
         self._shares.pop(name, None)
         watched = self._jobs.pop(name, None)

@@ -32,7 +32,7 @@ PROFILE_PARAMETER = "kappa.profile"
 RESUBMIT_DELAY_S, RESUBMIT_DELAY_MAX_S = 1.0, 60.0
 # A job that was at work so long was healthy: its next end starts counting from one.
 HEALTHY_AFTER_S = 60.0
-# A savepoint of a large state takes its time; what is slower than this is repeated work at worst.
+# For a submission to end, and then the job, which may wait for a store.
 STOP_TIMEOUT_S = 120.0
 _STOP_POLL_S = 0.1
 # Losing a TaskManager costs a restart or two; a state that cannot be read never gets further.
@@ -140,7 +140,7 @@ class VersionJob:
             self._start_again("the cluster had forgotten the job, as it does when its JobManager is restarted")
 
     def stop(self) -> None:
-        """End the job behind a savepoint, or without one if that is not possible. Idempotent.
+        """End the job, without a savepoint: whoever starts it again goes on from what is committed. Idempotent.
 
         Raises:
             StoreUnavailable: The cluster does not answer, or the job does not end. Retry.
@@ -149,16 +149,11 @@ class VersionJob:
             self._submission.wait(STOP_TIMEOUT_S)
             self._submission = None
         rest, deadline = self._cluster.rest, time.monotonic() + STOP_TIMEOUT_S
-        asked, ending = set[str](), set[str]()
         while jobs := self._own(rest.jobs()):
             for job in jobs:
-                if job.id not in asked and job.at_work and self._stop_behind_savepoint(job.id, deadline):
-                    ending.add(job.id)
-                asked.add(job.id)
-                if job.id not in ending:
-                    # It may have ended meanwhile, which Flink calls an error.
-                    with contextlib.suppress(StoreUnavailable):
-                        rest.cancel(job.id)
+                # It may have ended meanwhile, which Flink calls an error.
+                with contextlib.suppress(StoreUnavailable):
+                    rest.cancel(job.id)
             if time.monotonic() > deadline:
                 raise StoreUnavailable(store=f"job '{self._name}'", cause="it does not end")
             time.sleep(_STOP_POLL_S)
@@ -283,16 +278,3 @@ class VersionJob:
 
     def _fail(self, reason: str) -> None:
         self.state, self.detail = "failed", reason
-
-    def _stop_behind_savepoint(self, job_id: str, deadline: float) -> bool:
-        """Ask a job to stop, note its savepoint, and say whether there is one."""
-        rest, table = self._cluster.rest, self.version.table.name
-        with contextlib.suppress(StoreUnavailable):
-            request = rest.stop(job_id, folder=self._cluster.savepoint_folder)
-            while time.monotonic() < deadline:
-                if (savepoint := rest.savepoint(job_id, request)).done:
-                    if savepoint.location:
-                        self._cluster.notes.keep(table, job=self._name, location=savepoint.location)
-                    return bool(savepoint.location)
-                time.sleep(_STOP_POLL_S)
-        return False
