@@ -199,7 +199,10 @@ class HistoryLost(KappaError):
     """
 
     def __init__(self, *, log: str, partition: int, wanted: int, first: int) -> None:
-        super().__init__(f"cannot read {log}[{partition}] at offset {wanted}: the log starts at {first}")
+        super().__init__(
+            f"cannot read {log}[{partition}] at offset {wanted}: the log starts at {first}",
+            next_step="a version that has read further can take over: kappa versions",
+        )
         self.log, self.partition, self.wanted, self.first = log, partition, wanted, first
 
 

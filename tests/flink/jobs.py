@@ -14,8 +14,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
+from confluent_kafka import TopicPartition
 
 from kappa.adapters.flink.rest import FlinkRest, Job
+from kappa.adapters.kafka.log import KafkaLog
 from kappa.app import App
 from kappa.config import Settings, load_settings
 from kappa.control.versions import FirstVersions
@@ -188,6 +190,13 @@ class FlinkProject:
                     state = source.state
         except BaseException as error:  # noqa: BLE001 - whatever it is, the test has to hear of it
             failures.append(error)
+
+    def forget_all(self) -> None:
+        """Delete what is in the log, as retention does."""
+        assert isinstance(self.log, KafkaLog)
+        places = [TopicPartition(self.log.topic, partition, end) for partition, end in self.log.ends().items()]
+        for deleted in self.log._cluster.admin.delete_records(places).values():
+            deleted.result(30)
 
     def restart(self, *, parallelism: int) -> None:
         """Start the version in another engine, as the next `kappa up` does after somebody changed its settings."""

@@ -11,11 +11,9 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from confluent_kafka import TopicPartition
 from flink.jobs import FlinkProject
 
 from kappa import parts
-from kappa.adapters.kafka.log import KafkaLog
 from kappa.control.fingerprints import fingerprint_parts
 from kappa.control.seeding import make_seed
 from kappa.control.versions import deployment_of
@@ -110,7 +108,7 @@ def test_a_migrated_version_starts_from_its_seed_without_the_log_before_it(custo
         eventually(lambda: embedded.poll() and caught_up(customers, first))
     customers.code_file.write_text(CUSTOMERS.split("class Customer", maxsplit=1)[0] + RENAMED)
     by_flink, by_workers = seeded(customers, first), seeded(customers, first)
-    forget_all(customers)
+    customers.forget_all()
 
     customers.version = by_flink
     customers.engine.start(by_flink)
@@ -152,14 +150,6 @@ def seeded(project: FlinkProject, base: Version) -> Version:
     ):
         pass
     return version
-
-
-def forget_all(project: FlinkProject) -> None:
-    """Delete what is in the log, as retention does."""
-    assert isinstance(project.log, KafkaLog)
-    places = [TopicPartition(project.log.topic, number, end) for number, end in project.log.ends().items()]
-    for deleted in project.log._cluster.admin.delete_records(places).values():
-        deleted.result(30)
 
 
 def caught_up(project: FlinkProject, version: Version) -> bool:

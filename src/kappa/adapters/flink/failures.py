@@ -1,7 +1,8 @@
 """Read why a job failed out of what Flink and its client print: stack traces of Java around tracebacks of Python. Pure.
 
 People are told the innermost cause in its own words. A failure is final if a restart would not help: somebody said so
-with `FINAL:` in Python, or by Flink's `SuppressRestartsException`, as the sink does when it is fenced.
+with `FINAL:` in Python, or by Flink's `SuppressRestartsException`, as the sink does when it is fenced. If it has read
+behind what its log still holds, it may help to start elsewhere, and whoever starts it says so in better words.
 """
 
 from __future__ import annotations
@@ -17,26 +18,36 @@ _PEMJA = re.compile(r"^<class '[\w.]+'>: ")
 _SHOWN_CHARACTERS_MAX = 500
 _CHILD_ENDED = "Python process exits with code"
 _NO_SLOTS = "NoResourceAvailableException"
+_OUT_OF_RANGE = "org.apache.kafka.clients.consumer.OffsetOutOfRangeException"
 
 
 class Failure(NamedTuple):
-    """Why something failed, for people, and whether a restart would not help."""
+    """Why something failed.
+
+    Attributes:
+        reason: For people.
+        final: Whether a restart would not help.
+        out_of_range: Whether the log does not hold the offset that was to be read next.
+    """
 
     reason: str
     final: bool
+    out_of_range: bool = False
 
 
 def failure_of(printed: str) -> Failure:
     r"""Return the failure that a stack trace, or a program's output, tells of.
 
     >>> failure_of("java.lang.RuntimeException: outer\n\tat a.B.c(B.java:1)\nCaused by: java.io.IOException: disk full")
-    Failure(reason='disk full', final=False)
+    Failure(reason='disk full', final=False, out_of_range=False)
     >>> failure_of("Traceback\n  File 'x'\nValueError: FINAL: bundle 12 is damaged\n\n\tat org.apache.X")
-    Failure(reason='bundle 12 is damaged', final=True)
+    Failure(reason='bundle 12 is damaged', final=True, out_of_range=False)
     >>> failure_of("a.b.SuppressRestartsException: no restarts\nCaused by: kappa.flink.Fenced: its epoch is 2 now")
-    Failure(reason='its epoch is 2 now', final=True)
+    Failure(reason='its epoch is 2 now', final=True, out_of_range=False)
+    >>> failure_of("a.b.Wrapped: x\nCaused by: org.apache.kafka.clients.consumer.OffsetOutOfRangeException: 38 is gone")
+    Failure(reason='38 is gone', final=False, out_of_range=True)
     >>> failure_of("")
-    Failure(reason='no reason was given', final=False)
+    Failure(reason='no reason was given', final=False, out_of_range=False)
     """
     if said := _FINAL.search(printed):
         return Failure(_shortened(said[1]), final=True)
@@ -47,7 +58,9 @@ def failure_of(printed: str) -> Failure:
     # The client's last words are about its own child, which has said before what it died of.
     named = [each for each in named if not each.startswith(_CHILD_ENDED)] or named
     reason = next(reversed(named or lines), "no reason was given")
-    return Failure(_shortened(_PEMJA.sub("", reason)), final=_NO_RESTART in printed)
+    return Failure(
+        _shortened(_PEMJA.sub("", reason)), final=_NO_RESTART in printed, out_of_range=_OUT_OF_RANGE in printed
+    )
 
 
 def _shortened(text: str) -> str:

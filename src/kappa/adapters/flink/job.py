@@ -130,7 +130,8 @@ class VersionJob:
         elif self._turning is not None and self.job_id is not None:
             self._follow_turning(self.job_id, self._turning)
         elif self.job_id is None:
-            if mine := self._own(jobs):
+            # One that was cancelled may take a moment to end.
+            if mine := [job for job in self._own(jobs) if job.state != "CANCELLING"]:
                 self._adopt(mine)
             elif time.monotonic() >= self._start_at:
                 self._submit()
@@ -209,11 +210,14 @@ class VersionJob:
                 self._start_again(failure.reason)
 
     def _look_at(self, job: Job) -> None:
-        rest = self._cluster.rest
         self._count_restarts(job)
         if job.at_work:
             self._at_work(job)
-            return
+        else:
+            self._not_at_work(job)
+
+    def _not_at_work(self, job: Job) -> None:
+        rest = self._cluster.rest
         if self.state == "running":
             self.state = "restarting"
         failure = failure_of(trace) if (trace := rest.failure(job.id)) else None
@@ -223,6 +227,11 @@ class VersionJob:
             if not job.ended:
                 rest.cancel(job.id)
             self._fail(failure.reason)
+        elif failure is not None and failure.out_of_range and not job.ended:
+            # Flink would begin at the same offset for ever. What is committed is further, behind the marks of
+            # transactions at least. If the log has lost what follows that too, the client says so, which is final.
+            rest.cancel(job.id)
+            self._start_again(f"its log no longer holds where it was to go on: {failure.reason}")
         elif job.state == "FAILED":
             # What it died of may be told later than that it died.
             if time.monotonic() - self._changed_at > _CACHED_S:

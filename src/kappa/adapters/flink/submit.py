@@ -91,9 +91,10 @@ class Submission:
 
     @property
     def failure(self) -> Failure:
-        """Why it was not accepted, once the client has ended."""
-        printed = self._printed()
-        failure = failure_of(printed)
+        """Why it was not accepted, once the client has ended. What is final was said by kappa, in words for people."""
+        failure = failure_of(self._printed())
+        if failure.final:
+            return failure
         return failure._replace(reason=f"it could not be submitted: {failure.reason}; see {self._output}")
 
     def wait(self, timeout_s: float) -> None:
