@@ -67,7 +67,7 @@ class FlinkProject:
     """A project with a place of its own in a stack, deployed, with an engine that has started nothing.
 
     Attributes:
-        version: The only view's version that the engine runs.
+        version: That of the only view, or the first.
     """
 
     def __init__(self, folder: Path, stack: Stack, *, code: str, key: str, workers: int = 2) -> None:
@@ -88,7 +88,7 @@ class FlinkProject:
             folder, [self.module], bundles=self.app.bundles, control=self.app.control, store=self.app.views
         )
         first.deploy(lambda: self.app.project, layout=self.app.layout, actor="ana")
-        (self.version,) = self.app.control.versions()
+        self.version, *_ = self.app.control.versions()
         self.log, self.store = self.app.events, self.app.views
         self.rest = FlinkRest(stack.address("flink"))
         self.engine = self.app._new_engine()
