@@ -1,7 +1,8 @@
 """The whole way, from topics through an engine to PostgreSQL, by both engines; beside them Flink without us.
 
 On a stack of one broker in a folder of its own. Rates are taken between two looks at a running version, so the start of
-a process or a job does not count; those of Flink alone are its own: from running to finished.
+a process or a job does not count; those of Flink alone are its own: from running to finished. Whoever writes rows must
+have written the same ones as the others, or the run ends.
 """
 
 from __future__ import annotations
@@ -14,22 +15,23 @@ import subprocess
 import sys
 import threading
 import time
-import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from statistics import quantiles
 
+import psycopg
+
 from bench import SHOP
 from bench.data import shop_file
 from bench.embedded import Fold
+from bench.flink_alone import FlinkAlone
 from bench.measure import Figure, at_least, at_most, in_turns, ratio, timed
 from bench.profiles import ByFolds
 from bench.project import KAPPA
 from bench.settings import Settings
 from kappa.adapters.embedded.fold import Pace
 from kappa.adapters.flink.rest import FlinkRest
-from kappa.adapters.flink.submit import FlinkClient
 from kappa.app import App
 from kappa.config import load_settings
 from kappa.model.records import NewRecord
@@ -47,10 +49,16 @@ partitions = 4
 [engine]
 live_lag_max = 1000000000
 """
-NAIVE_EVENTS_MAX = 300_000
+NAIVE_EVENTS_MAX = 500_000
 FRESH_RATE, FRESH_S, BATCHES_PER_S = 20_000, 30, 10
 LOOK_S = 0.05
-JOBS = Path(__file__).parent
+# Flink without us, giving what we give and giving less.
+SQL, SQL_BARE = "Flink SQL", "Flink SQL, without rows or checkpoints"
+NAIVE, NAIVE_BARE = "PyFlink by the book", "PyFlink by the book, without rows or checkpoints"
+COLUMNS = {
+    "user_id": "text PRIMARY KEY", "email": "text", "name": "text", "city": "text", "total_orders": "bigint",
+    "total_spent": "numeric", "last_order_at": "timestamptz", "page_views": "bigint",
+}  # fmt: skip
 
 
 def run(settings: Settings) -> Sequence[Figure]:
@@ -58,16 +66,19 @@ def run(settings: Settings) -> Sequence[Figure]:
     settings.folder.chmod(0o711)  # PostgreSQL's user goes through it
     naive_events = min(settings.events, NAIVE_EVENTS_MAX)
     with Stack(settings.folder / "stack", small=True, task_managers=1) as stack:
-        whole = Place(settings, stack, "whole", settings.events)
-        part = Place(settings, stack, "part", naive_events)
+        alone = FlinkAlone(stack, settings.folder / "alone")
+        whole = Place(settings, stack, alone, "whole", settings.events)
+        part = Place(settings, stack, alone, "part", naive_events)
         rates = in_turns(
             {
                 "embedded, live": lambda: whole.embedded(Pace(live_commit_s=1.0, replay_commit_s=1.0)),
                 "embedded, replay": lambda: whole.embedded(Pace()),
                 "Flink, live": lambda: whole.flink({"KAPPA_FLINK_PROFILE": "live"}),
                 "Flink, replay": lambda: whole.flink({"KAPPA_FLINK_PROFILE": "replay"}),
-                "Flink SQL, no sink": lambda: whole.job("flink_sql.py"),
-                "PyFlink by the book, no sink": lambda: part.job("flink_naive.py"),
+                SQL: lambda: whole.job("flink_sql.py"),
+                SQL_BARE: lambda: whole.job("flink_sql.py", bare=True),
+                NAIVE: lambda: part.job("flink_naive.py"),
+                NAIVE_BARE: lambda: part.job("flink_naive.py", bare=True),
             },
             rounds=min(settings.rounds, 2),
         )
@@ -77,10 +88,9 @@ def run(settings: Settings) -> Sequence[Figure]:
         Figure("embedded, replay", "events/s", rates["embedded, replay"], bound=at_least(250_000)),
         Figure("Flink, live", "events/s", rates["Flink, live"], bound=at_least(120_000)),
         Figure("Flink, replay", "events/s", rates["Flink, replay"]),
-        Figure("Flink SQL, no sink", "events/s", rates["Flink SQL, no sink"]),
-        Figure("PyFlink by the book, no sink", "events/s", rates["PyFlink by the book, no sink"]),
-        ratio(rates, "Flink, live", "PyFlink by the book, no sink", bound=at_least(8)),
-        ratio(rates, "Flink, live", "Flink SQL, no sink"),
+        *(Figure(what, "events/s", rates[what]) for what in (SQL, SQL_BARE, NAIVE, NAIVE_BARE)),
+        ratio(rates, "Flink, live", NAIVE, bound=at_least(8)),
+        *(ratio(rates, "Flink, live", to) for to in (NAIVE_BARE, SQL, SQL_BARE)),
         Figure("Flink, appended to readable, median", "s", (fresh[49],), bound=at_most(1.5)),
         Figure("Flink, appended to readable, 99th percentile", "s", (fresh[98],), bound=at_most(3)),
     ]
@@ -89,24 +99,27 @@ def run(settings: Settings) -> Sequence[Figure]:
 class Place:
     """A project on a stack, with its events in a topic; versions come and go."""
 
-    def __init__(self, settings: Settings, stack: Stack, name: str, events: int) -> None:
+    def __init__(self, settings: Settings, stack: Stack, alone: FlinkAlone, name: str, events: int) -> None:
         self._folder, self._stack, self._name, self._events = settings.folder / name, stack, name, events
-        self._number = 0
+        self._alone, self._number, self._rows = alone, 0, ""
         self._folder.mkdir()
         (self._folder / "kappa.toml").write_text(PROJECT.format(name=name))
         shutil.copy(SHOP / "shop.py", self._folder)
-        shutil.copy(JOBS / "customers.py", self._folder)
+        shutil.copy(Path(__file__).with_name("customers.py"), self._folder)
         self._environment = {**os.environ, **stack.client_environment(), "KAPPA_POSTGRES_SCHEMA_PREFIX": name}
         command = [str(KAPPA), "--project", str(self._folder), "ingest", str(shop_file(events, settings.keys))]
         done = subprocess.run(command, env=self._environment, check=False, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
+        self.embedded(Pace())  # makes the rows that all others are compared with
 
     def embedded(self, pace: Pace) -> float:
         """Fold the whole log by one worker, in this process, and return the rate."""
         with App(load_settings(self._folder, self._fresh({}))) as app:
             log = app.open_log(EVENT_LOG)
             with Fold(log, ByFolds, app.views, pace=pace) as fold:
-                return timed(fold.run, events=self._events)
+                rate = timed(fold.run, events=self._events)
+        self._check(f"{self._prefix}_views.by_folds__v1")
+        return rate
 
     def flink(self, own: Mapping[str, str]) -> float:
         """Fold the whole log by a new job, and return the rate between the first look at its work and the end."""
@@ -117,7 +130,9 @@ class Place:
             began = time.perf_counter()
             while _committed(app, version) < self._end(app, version):
                 time.sleep(LOOK_S)
-            return (self._events - first) / (time.perf_counter() - began)
+            rate = (self._events - first) / (time.perf_counter() - began)
+        self._check(f"{self._prefix}_views.{version.table.name}")
+        return rate
 
     def _version(self, app: App) -> Version:
         while not (versions := app.control.versions()):
@@ -131,7 +146,11 @@ class Place:
     def _fresh(self, own: Mapping[str, str]) -> dict[str, str]:
         """Return an environment with stores that nobody has used, and the log that is there."""
         self._number += 1
-        return {**self._environment, "KAPPA_POSTGRES_SCHEMA_PREFIX": f"{self._name}_{self._number}", **own}
+        return {**self._environment, "KAPPA_POSTGRES_SCHEMA_PREFIX": self._prefix, **own}
+
+    @property
+    def _prefix(self) -> str:
+        return f"{self._name}_{self._number}"
 
     @contextmanager
     def _up(self, own: Mapping[str, str]) -> Iterator[App]:
@@ -150,22 +169,35 @@ class Place:
                 if not job.ended:
                     rest.cancel(job.id)
 
-    def job(self, file: str) -> float:
-        """Run a job without us over the whole topic, and return its rate."""
-        rest = self._stack.address("flink")
-        client = FlinkClient(
-            rest, job_file=JOBS / file, folder=self._folder / "jobs", environment={**os.environ, **self._environment}
-        )
+    def job(self, file: str, *, bare: bool = False) -> float:
+        """Run a job without us over the whole topic, and return its rate. A bare one writes no rows."""
         topic = f"{self._folder.name}.events"
-        submission = client.submit(file, [self._stack.address("kafka"), topic], savepoint="")
-        submission.wait(120)
-        job_id = submission.job_id
-        assert job_id is not None, submission.failure
-        while (job := _ask(f"{rest}/jobs/{job_id}"))["state"] not in ("FINISHED", "FAILED", "CANCELED"):
-            time.sleep(0.5)
-        assert job["state"] == "FINISHED", job
-        began = min(vertex["start-time"] for vertex in job["vertices"])
-        return self._events / ((job["timestamps"]["FINISHED"] - began) / 1_000)
+        if bare:
+            return self._events / self._alone.seconds(file, topic)
+        self._number += 1
+        table = f"alone_{self._prefix}"
+        with psycopg.connect(self._stack.postgres_conninfo) as connection:
+            columns = ", ".join(f"{name} {declared}" for name, declared in COLUMNS.items())
+            connection.execute(f"CREATE TABLE {table} ({columns})")
+        rate = self._events / self._alone.seconds(file, topic, table=table)
+        self._check(table)
+        return rate
+
+    def _check(self, table: str) -> None:
+        """Compare all rows with those of the first one who has written any here."""
+        self._rows = self._rows or table
+        first, these = (f"SELECT {', '.join(COLUMNS)} FROM {each}" for each in (self._rows, table))
+        with psycopg.connect(self._stack.postgres_conninfo) as connection:
+            counted = connection.execute(
+                f"""
+                SELECT (SELECT count(*) FROM {table}), (SELECT count(*) FROM ({first} EXCEPT {these}) missing),
+                    (SELECT count(*) FROM ({these} EXCEPT {first}) wrong)
+                """
+            ).fetchone()
+        assert counted is not None
+        rows, missing, wrong = counted
+        if not rows or missing or wrong:
+            sys.exit(f"error: {table} has {rows} rows, {wrong} of them wrong; {missing} of {self._rows} are not in it")
 
     def freshness(self, seconds: int) -> list[float]:
         """Append at a rate, and return the percentiles of the time from an append to the row that shows it."""
@@ -217,11 +249,6 @@ def _reported(app: App, version: Version) -> int:
 
 def _committed(app: App, version: Version) -> int:
     return sum(progress.next_offset for progress in app.views.progress(version.table).values())
-
-
-def _ask(url: str) -> dict:  # type: ignore[type-arg]  # JSON
-    with urllib.request.urlopen(url, timeout=10) as answer:  # noqa: S310 - the stack's own
-        return json.load(answer)
 
 
 if __name__ == "__main__":
