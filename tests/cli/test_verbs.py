@@ -270,8 +270,9 @@ def test_status_is_a_table_for_people(kappa, folded) -> None:
 
 
 def test_status_shows_where_the_time_of_a_job_goes_and_what_would_help(kappa, folded) -> None:
-    operators = [OperatorLoad("source", 1, 50, 50, 900), OperatorLoad("fold", 1, 990, 10, 0)]
-    checkpoint = CheckpointLoad(datetime(2026, 3, 1, tzinfo=UTC), 7.5, 10.0, 80_000_000, 3_000_000, 1_000.0)
+    operators = [OperatorLoad("source", 1, 50, 50, 900, 0.0, 1.0), OperatorLoad("fold", 1, 990, 10, 0, 0.625)]
+    at = datetime(2026, 3, 1, tzinfo=UTC)
+    checkpoint = CheckpointLoad(at, 9.5, 10.0, 80_000_000, 3_000_000, 1_000.0, waited_s=2.0)
     job = WorkerHealth(
         "user_profile v1", "user_profile__v1", "running", None, 0, "", load=JobLoad(operators, checkpoint)
     )
@@ -281,10 +282,10 @@ def test_status_shows_where_the_time_of_a_job_goes_and_what_would_help(kappa, fo
         typed, status = kappa("status"), kappa("status", "--json").json
 
     lines = [line.split() for line in typed.out.splitlines()]
-    assert ["source", "1", "5%", "5%", "90%", "high"] in lines
-    assert ["fold", "1", "99%", "1%", "0%", "ok"] in lines
+    assert ["source", "1", "5%", "5%", "90%", "0%", "100%", "high"] in lines
+    assert ["fold", "1", "99%", "1%", "0%", "62%", "ok"] in lines
     assert "the others wait for: fold" in typed.out
-    assert "last checkpoint: 7.5 s, 3.0 MB written; state 80.0 MB, +3.6 MB per hour" in typed.out
+    assert "last checkpoint: 9.5 s (2.0 s behind events), 3.0 MB written; state 80.0 MB, +3.6 MB per hour" in typed.out
     assert "set flink.live.checkpoint_interval_s to 15 or more" in typed.out
     assert status["versions"][0]["job"]["verdict"]["starts_at"] == "fold"
 

@@ -18,6 +18,7 @@ from kappa.app import App
 from kappa.config import load_settings
 from kappa.control.versions import FirstVersions
 from kappa.ports import Deployment, Engine
+from kappa.ports.engine import JobLoad
 from kappa.stack import Stack
 from kappa.testing.engine_conformance import (
     TIMEOUT_S,
@@ -268,13 +269,16 @@ def test_where_the_time_of_a_job_goes_is_measured(world: Cluster) -> None:
     world.log.append(deposits(0, 500))
     world.engine.start(world.version)
 
-    load = eventually(
-        lambda: (load := world.engine.poll()[0].load) and load.checkpoint and load,
-        timeout_s=TIMEOUT_S,
-        what="the job's load is known, with a checkpoint",
-    )
+    def measured() -> JobLoad | None:
+        load = world.engine.poll()[0].load
+        complete = load is not None and load.checkpoint and all(each.buffers_in is not None for each in load.operators)
+        return load if complete else None
+
+    load = eventually(measured, timeout_s=TIMEOUT_S, what="the job's load is known, with buffers and a checkpoint")
 
     assert [operator.parallelism for operator in load.operators] == [2, 2]
     assert all(0 <= operator.busy_ms <= 1_000 for operator in load.operators)
+    assert all(0 <= part <= 1 for operator in load.operators for part in (operator.buffers_in, operator.buffers_out))
     assert load.checkpoint.state_bytes > 0
     assert load.checkpoint.interval_s == 1
+    assert 0 <= load.checkpoint.waited_s <= load.checkpoint.duration_s

@@ -14,6 +14,7 @@ from kappa.cli.verb import verb
 from kappa.control.status import JobStatus, Status, VersionStatus, with_rates
 
 _WATCH_S = 1.0
+_WAIT_SHOWN_S = 0.1
 
 
 @verb
@@ -115,12 +116,14 @@ def _partition_rows(version: VersionStatus) -> list[tuple[str, ...]]:
 
 
 def _job_lines(version: VersionStatus, job: JobStatus) -> Iterator[Any]:
-    names = (f"{version.view} v{version.version}", "subtasks", "busy", "idle", "waits", "backpressure")
+    shares = ("busy", "idle", "waits", "buffers in", "buffers out")
+    names = (f"{version.view} v{version.version}", "subtasks", *shares, "backpressure")
     rows = [
         (
             operator.name,
             str(operator.parallelism),
             *(f"{part / 1_000:.0%}" for part in (operator.busy_ms, operator.idle_ms, operator.backpressured_ms)),
+            *("" if part is None else f"{part:.0%}" for part in (operator.buffers_in, operator.buffers_out)),
             level,
         )
         for operator, level in zip(job.load.operators, job.levels, strict=True)
@@ -131,11 +134,12 @@ def _job_lines(version: VersionStatus, job: JobStatus) -> Iterator[Any]:
     if (checkpoint := job.load.checkpoint) is not None:
         grown = checkpoint.growth_bytes_per_s
         growth = "" if grown is None else f", {grown * 3_600 / 1e6:+,.1f} MB per hour"
+        waited = f" ({checkpoint.waited_s:.1f} s behind events)" if checkpoint.waited_s >= _WAIT_SHOWN_S else ""
         yield (
-            f"last checkpoint: {checkpoint.duration_s:.1f} s, {_megabytes(checkpoint.written_bytes)} MB written; "
-            f"state {_megabytes(checkpoint.state_bytes)} MB{growth}"
+            f"last checkpoint: {checkpoint.duration_s:.1f} s{waited}, "
+            f"{_megabytes(checkpoint.written_bytes)} MB written; state {_megabytes(checkpoint.state_bytes)} MB{growth}"
         )
-    yield from job.verdict.advice
+    yield from map(printable, job.verdict.advice)
 
 
 def _rate(rate: float | None) -> str:

@@ -21,6 +21,8 @@ class OperatorLoad(msgspec.Struct, frozen=True):
         busy_ms: It works.
         idle_ms: It has nothing to do.
         backpressured_ms: It has a result, and the next operator does not take it.
+        buffers_in: The part of its input's network buffers that is in use, 0 to 1; None if nobody says.
+        buffers_out: The same of its output.
     """
 
     name: str
@@ -28,6 +30,8 @@ class OperatorLoad(msgspec.Struct, frozen=True):
     busy_ms: float
     idle_ms: float
     backpressured_ms: float
+    buffers_in: float | None = None
+    buffers_out: float | None = None
 
 
 class CheckpointLoad(msgspec.Struct, frozen=True):
@@ -40,6 +44,7 @@ class CheckpointLoad(msgspec.Struct, frozen=True):
         state_bytes: The size of the state that it holds.
         written_bytes: What it had to write of that.
         growth_bytes_per_s: How fast the state has grown lately; None until two checkpoints were seen.
+        waited_s: The part of its duration in which it waited for events ahead of it to be folded.
     """
 
     ended_at: datetime
@@ -48,6 +53,7 @@ class CheckpointLoad(msgspec.Struct, frozen=True):
     state_bytes: int
     written_bytes: int
     growth_bytes_per_s: float | None = None
+    waited_s: float = 0.0
 
 
 class JobLoad(msgspec.Struct, frozen=True):

@@ -160,7 +160,7 @@ class FlinkRest:
         return self._get(f"/jobs/{job_id}/config", _JobConfig).execution.parameters
 
     def vertex_metrics(self, job_id: str, vertex_id: str, names: Sequence[str]) -> Mapping[str, float]:
-        """Return metrics of a task: of each, the largest of all subtasks. One that nobody has reported is missing."""
+        """Return metrics of a task: of each, the largest of all subtasks. If one was not reported, all are missing."""
         return self.metrics(f"/jobs/{job_id}/vertices/{vertex_id}/subtasks", names)
 
     def metrics(self, path: str, names: Sequence[str]) -> Mapping[str, float]:
@@ -172,6 +172,16 @@ class FlinkRest:
     def last_checkpoint(self, job_id: str) -> Checkpoint | None:
         """Return the newest completed checkpoint, or None before the first."""
         return self._get(f"/jobs/{job_id}/checkpoints", _Checkpoints).latest.completed
+
+    def checkpoint_wait_ms(self, job_id: str, checkpoint_id: int, vertex_id: str) -> int:
+        """Return how long a checkpoint waited in a task for its barriers: the most of all subtasks.
+
+        Raises:
+            StoreUnavailable: Also if the cluster has forgotten the checkpoint: it remembers the last ten.
+        """
+        path = f"/jobs/{job_id}/checkpoints/details/{checkpoint_id}/subtasks/{vertex_id}"
+        summary = self._get(path, _CheckpointInTask).summary
+        return summary.start_delay.max + summary.alignment.duration.max
 
     def checkpoint_interval_s(self, job_id: str) -> float:
         """Return the time from one checkpoint to the next, in seconds."""
@@ -297,6 +307,23 @@ class _Latest(msgspec.Struct):
 
 class _Checkpoints(msgspec.Struct):
     latest: _Latest
+
+
+class _Longest(msgspec.Struct):
+    max: int
+
+
+class _Alignment(msgspec.Struct):
+    duration: _Longest
+
+
+class _CheckpointSummary(msgspec.Struct):
+    alignment: _Alignment
+    start_delay: _Longest
+
+
+class _CheckpointInTask(msgspec.Struct):
+    summary: _CheckpointSummary
 
 
 class _CheckpointConfig(msgspec.Struct, rename={"interval_ms": "interval"}):
