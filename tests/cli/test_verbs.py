@@ -286,7 +286,7 @@ def test_status_shows_where_the_time_of_a_job_goes_and_what_would_help(kappa, fo
     assert ["fold", "1", "99%", "1%", "0%", "62%", "ok"] in lines
     assert "the others wait for: fold" in typed.out
     assert "last checkpoint: 9.5 s (2.0 s behind events), 3.0 MB written; state 80.0 MB, +3.6 MB per hour" in typed.out
-    assert "set flink.live.checkpoint_interval_s to 15 or more" in typed.out
+    assert "set flink.live.checkpoint_interval_s to 38 or more" in typed.out
     assert status["versions"][0]["job"]["verdict"]["starts_at"] == "fold"
 
 

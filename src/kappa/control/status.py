@@ -11,10 +11,11 @@ from datetime import datetime
 
 import msgspec
 
+from kappa.control.hot_keys import find_hot_key
 from kappa.control.positions import behind_primary, lag_of, position_of
 from kappa.control.running import not_at_work
 from kappa.model.records import Position
-from kappa.planning.backpressure import Level, Verdict, judge, level_of
+from kappa.planning.backpressure import Level, Verdict, judge, level_of, most_behind
 from kappa.planning.states import VersionState, state_of
 from kappa.ports import ControlStore, Holder, Log, Release, Version, ViewStore
 from kappa.ports.engine import JobLoad
@@ -128,7 +129,7 @@ def read_status(
     workers = () if report is None else report.workers
     loads = {worker.table: worker.load for worker in workers if worker.load is not None}
     versions = [
-        _with_job(version, loads.get(table.name))
+        _with_job(version, loads.get(table.name), logs.get(table.log))
         for version, table in zip(
             read_versions(running, control.release(), logs=logs, views=views),
             (version.table for version in running),
@@ -189,10 +190,15 @@ def with_rates(status: Status, before: Status) -> Status:
     return msgspec.structs.replace(status, versions=[rated(version) for version in status.versions])
 
 
-def _with_job(version: VersionStatus, load: JobLoad | None) -> VersionStatus:
+def _with_job(version: VersionStatus, load: JobLoad | None, log: Log | None) -> VersionStatus:
     if load is None:
         return version
-    verdict = judge(load, {each.partition: each.lag for each in version.partitions})
+    lags = {each.partition: each.lag for each in version.partitions}
+    hot_key = None
+    if log is not None and (partition := most_behind(lags)) is not None:
+        start = next(each.position for each in version.partitions if each.partition == partition)
+        hot_key = find_hot_key(log, partition, start)
+    verdict = judge(load, lags, hot_key)
     job = JobStatus(load, [level_of(operator) for operator in load.operators], verdict)
     return msgspec.structs.replace(version, job=job)
 
