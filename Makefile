@@ -10,6 +10,8 @@ SHELL := /bin/bash
 # PYTHON=/path/to/python3.11 overrides the search; only a new environment looks at it.
 PYTHON ?= python3.11 python3.12 python3
 UV ?= uv
+# How many processes share the tests; each starts a stack of its own, which takes about 3 GB.
+WORKERS ?= 2
 
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 APT := $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get
@@ -27,7 +29,7 @@ demo-stack: .venv/.installed/stack  ## The same on Kafka, Flink, PostgreSQL, a r
 	@.venv/bin/kappa demo --stack
 
 test: .venv/.installed/test .venv/.installed/stack  ## Run the tests, fast ones first
-	@.venv/bin/python -m pytest
+	@.venv/bin/python -m pytest -n $(WORKERS) --dist loadgroup
 
 check: .venv/.installed/test  ## Run the linter, the formatter, the type checker and the rules for imports
 	.venv/bin/ruff check .

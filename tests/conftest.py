@@ -5,14 +5,14 @@ from __future__ import annotations
 import signal
 import socket
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import count
 from typing import NamedTuple
 
 import pytest
 from hypothesis import settings
 from postgres_server import PostgresServer, programs
-from storages import KAFKA_AND_POSTGRES, SQLITE
+from storages import KAFKA, KAFKA_AND_POSTGRES, SQLITE
 
 from kappa.stack import Stack
 
@@ -36,12 +36,25 @@ class Place(NamedTuple):
     prefix: str
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let the tests of commands, which run on files, run on servers: as long, so not by default."""
+    kinds = [SQLITE, KAFKA, KAFKA_AND_POSTGRES]
+    parser.addoption("--cli-storage", choices=kinds, default=SQLITE, help="where the projects of tests/cli keep all")
+
+
+# Fixtures that take memory or half a minute, so that of the processes that run tests one has all tests with them.
+_EXPENSIVE = ("flink_stack", "three_broker_stack")
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put the tests that are marked as slow behind all others; so are those on servers."""
     for item in items:
         if hasattr(item, "callspec") and item.callspec.params.get("storage", SQLITE) != SQLITE:
             item.add_marker(pytest.mark.slow)
+        for name in _EXPENSIVE:
+            if name in getattr(item, "fixturenames", ()):
+                item.add_marker(pytest.mark.xdist_group(name))
     items.sort(key=lambda item: item.get_closest_marker("slow") is not None)
 
 
@@ -72,19 +85,29 @@ def topics(small_stack: Stack) -> dict[str, str]:
     }
 
 
-@pytest.fixture(params=[SQLITE, KAFKA_AND_POSTGRES])
-def storage(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+@pytest.fixture
+def use_storage(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
     """Let every project of a test keep its log, its rows and its versions somewhere, by its environment."""
+
+    def use(kind: str) -> None:
+        log, _, store = kind.partition("+")
+        if log == "kafka":
+            for name, value in request.getfixturevalue("topics").items():
+                monkeypatch.setenv(name, value)
+        if store == "postgres":
+            place: Place = request.getfixturevalue("postgres")
+            monkeypatch.setenv("KAPPA_STORAGE_STORE", store)
+            monkeypatch.setenv("KAPPA_POSTGRES_DSN", place.dsn)
+            monkeypatch.setenv("KAPPA_POSTGRES_SCHEMA_PREFIX", place.prefix)
+
+    return use
+
+
+@pytest.fixture(params=[SQLITE, KAFKA, KAFKA_AND_POSTGRES])
+def storage(request: pytest.FixtureRequest, use_storage: Callable[[str], None]) -> str:
+    """Run a test on each storage there is, and say on which."""
     kind: str = request.param
-    log, _, store = kind.partition("+")
-    if log == "kafka":
-        for name, value in request.getfixturevalue("topics").items():
-            monkeypatch.setenv(name, value)
-    if store == "postgres":
-        place: Place = request.getfixturevalue("postgres")
-        monkeypatch.setenv("KAPPA_STORAGE_STORE", store)
-        monkeypatch.setenv("KAPPA_POSTGRES_DSN", place.dsn)
-        monkeypatch.setenv("KAPPA_POSTGRES_SCHEMA_PREFIX", place.prefix)
+    use_storage(kind)
     return kind
 
 

@@ -75,7 +75,7 @@ class LiveSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     # Flink fixes its own limit when a state is made: the key groups that partitions are spread over.
     parallelism: Annotated[int, Meta(ge=0, le=128)] = 0
-    checkpoint_interval_s: Annotated[float, Meta(ge=0.1, le=3_600)] = 10.0
+    checkpoint_interval_s: Annotated[float, Meta(ge=0.01, le=3_600)] = 10.0
     buffer_timeout_ms: Annotated[int, Meta(ge=1, le=10_000)] = 50
     bundle_records: Annotated[int, Meta(ge=1, le=100_000)] = 1_000
     flush_interval_s: Annotated[float, Meta(ge=0.01, le=60)] = 0.5
@@ -84,7 +84,7 @@ class LiveSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class ReplaySettings(LiveSettings, frozen=True, forbid_unknown_fields=True):
     """How a job works that replays: nobody reads its rows yet."""
 
-    checkpoint_interval_s: Annotated[float, Meta(ge=0.1, le=3_600)] = 30.0
+    checkpoint_interval_s: Annotated[float, Meta(ge=0.01, le=3_600)] = 30.0
     buffer_timeout_ms: Annotated[int, Meta(ge=1, le=10_000)] = 200
     flush_interval_s: Annotated[float, Meta(ge=0.01, le=60)] = 5.0
 

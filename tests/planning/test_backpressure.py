@@ -121,9 +121,9 @@ def test_slow_checkpoints_ask_for_a_longer_interval() -> None:
 def test_the_advice_for_a_replay_is_about_the_settings_of_replays() -> None:
     load = JobLoad([operator("source", waits=0.8), operator("fold", busy=0.99)], checkpoint(6.2), profile="replay")
 
-    about_checkpoints, about_lag = judge(load, EVEN).advice
+    about_lag, about_checkpoints = judge(load, EVEN).advice
 
-    assert "set flink.replay.checkpoint_interval_s to 13 or more" in about_checkpoints
+    assert "set flink.replay.checkpoint_interval_s to 31 or more" in about_checkpoints
     assert "set flink.replay.parallelism to 4" in about_lag
 
 

@@ -100,8 +100,9 @@ def judge(load: JobLoad, lags: Mapping[int, int], hot_key: HotKey | None = None)
     else:
         hot_key = None
         advice = (
-            f"{limit.name} is at its limit with {limit.parallelism} of at most {len(lags)} subtasks: set "
-            f"flink.{load.profile}.parallelism to {wider}, see that the cluster has as many slots, and run kappa up again"
+            f"{limit.name} is at its limit with {limit.parallelism} of at most {len(lags)} subtasks: "
+            f"set flink.{load.profile}.parallelism to {wider}, see that the cluster has as many slots, "
+            "and run kappa up again"
         )
     return Verdict(level, limit.name, (advice, slow) if slow else (advice,), hot_key)
 
