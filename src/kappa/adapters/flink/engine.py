@@ -120,13 +120,18 @@ class FlinkEngine:
     def _tidy(self, jobs: Sequence[Job]) -> None:
         """End the jobs of versions that were retired while no engine ran, and delete the savepoints of retired ones."""
         cluster = self._cluster
-        versions = [version for version in self._control.versions() if version.retired_at is not None]
-        retired = {job_name(self._project, version.table.name): version.table.name for version in versions}
+        retired = {
+            job_name(self._project, version.table.name): version
+            for version in self._control.versions()
+            if version.retired_at is not None
+        }
         for job in jobs:
-            if not job.ended and job.name.removesuffix(REPLAY_SUFFIX) in retired:
-                cluster.rest.cancel(job.id)
+            if not job.ended and (version := retired.get(job.name.removesuffix(REPLAY_SUFFIX))) is not None:
+                self._unwanted[version.table.name] = VersionJob(version, project=self._project, cluster=cluster)
+        self._stop_unwanted()
         noted = set(cluster.notes.tables())
-        for name, table in retired.items():
+        for name, version in retired.items():
+            table = version.table.name
             if table in noted and (location := cluster.notes.find(table, job=name)):
                 cluster.rest.dispose(location)
                 cluster.notes.forget(table)

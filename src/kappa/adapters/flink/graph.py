@@ -100,8 +100,8 @@ def _configuration(plan: JobPlan) -> Configuration:
         "execution.checkpointing.incremental": "true",
         "execution.checkpointing.unaligned.enabled": "true",
         "execution.checkpointing.aligned-checkpoint-timeout": f"{ALIGNMENT_TIMEOUT_S} s",
-        # A job that is cancelled is not wanted any more, and nobody else would delete it.
-        "execution.checkpointing.externalized-checkpoint-retention": "DELETE_ON_CANCELLATION",
+        # For whoever cancels it by hand. `VersionJob.stop` deletes those of a job that is not wanted any more.
+        "execution.checkpointing.externalized-checkpoint-retention": "RETAIN_ON_CANCELLATION",
         "restart-strategy.type": "exponential-delay",
         "restart-strategy.exponential-delay.initial-backoff": "1 s",
         "restart-strategy.exponential-delay.max-backoff": "30 s",

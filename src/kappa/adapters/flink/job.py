@@ -141,7 +141,7 @@ class VersionJob:
             self._start_again("the cluster had forgotten the job, as it does when its JobManager is restarted")
 
     def stop(self) -> None:
-        """End the job, without a savepoint: whoever starts it again goes on from what is committed. Idempotent.
+        """End the job and delete its checkpoints: whoever starts it again goes on from what is committed. Idempotent.
 
         Raises:
             StoreUnavailable: The cluster does not answer, or the job does not end. Retry.
@@ -150,14 +150,19 @@ class VersionJob:
             self._submission.wait(STOP_TIMEOUT_S)
             self._submission = None
         rest, deadline = self._cluster.rest, time.monotonic() + STOP_TIMEOUT_S
+        ended = set[str]()
         while jobs := self._own(rest.jobs()):
             for job in jobs:
+                ended.add(job.id)
                 # It may have ended meanwhile, which Flink calls an error.
                 with contextlib.suppress(StoreUnavailable):
                     rest.cancel(job.id)
             if time.monotonic() > deadline:
                 raise StoreUnavailable(store=f"job '{self._name}'", cause="it does not end")
             time.sleep(_STOP_POLL_S)
+        for job_id in ended:
+            if (checkpoint := rest.last_checkpoint(job_id)) is not None and checkpoint.location:
+                rest.dispose(checkpoint.location)
 
     def detach(self) -> None:
         """Let the job go on by itself; one that is being submitted may or may not come to be."""

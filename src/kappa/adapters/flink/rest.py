@@ -77,7 +77,13 @@ class Vertex(msgspec.Struct, frozen=True):
 
 
 class Checkpoint(
-    msgspec.Struct, frozen=True, rename={"ended_ms": "latest_ack_timestamp", "duration_ms": "end_to_end_duration"}
+    msgspec.Struct,
+    frozen=True,
+    rename={
+        "ended_ms": "latest_ack_timestamp",
+        "duration_ms": "end_to_end_duration",
+        "location": "external_path",
+    },
 ):
     """A completed checkpoint.
 
@@ -86,6 +92,7 @@ class Checkpoint(
         ended_ms: Milliseconds since 1970.
         state_size: Of the whole state, in bytes.
         checkpointed_size: Of what this one had to write.
+        location: Where it is, if it is kept when the job is cancelled.
     """
 
     id: int
@@ -93,6 +100,7 @@ class Checkpoint(
     duration_ms: int
     state_size: int
     checkpointed_size: int = 0
+    location: str = ""
 
 
 class Savepoint(msgspec.Struct, frozen=True):
@@ -212,7 +220,7 @@ class FlinkRest:
         self._ask("PATCH", f"/jobs/{job_id}?mode=cancel", Any)
 
     def dispose(self, location: str) -> None:
-        """Ask the cluster to delete a savepoint; it does so in the background."""
+        """Ask the cluster to delete a savepoint or a checkpoint; it does so in the background."""
         self._ask("POST", "/savepoint-disposal", _Triggered, {"savepoint-path": location})
 
     def _get(self, path: str, kind: type[T]) -> T:
