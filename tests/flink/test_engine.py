@@ -79,8 +79,9 @@ class Cluster:
         return [job for job in self.rest.jobs() if job.name.startswith(f"kappa {self.name} ") and not job.ended]
 
     def checkpoints(self, job: Job) -> list[Path]:
-        """Return the files that make checkpoints of a job."""
-        return list(self.stack.folder.glob(f"**/kappa-checkpoints/flink/checkpoints/{job.id}/chk-*/_metadata"))
+        """Return the files of all checkpoints of a job."""
+        found = self.stack.folder.glob(f"s3/**/kappa-checkpoints/flink/checkpoints/{job.id}/**/*")
+        return [path for path in found if path.is_file()]
 
     def another_engine(self) -> Engine:
         """As the next `kappa up` has one."""
@@ -156,7 +157,8 @@ def test_a_stopped_job_leaves_nothing_in_the_object_store(world: Cluster) -> Non
     world.engine.start(world.version)
     wait_until_working(world)
     (job,) = world.jobs()
-    eventually(lambda: world.checkpoints(job), timeout_s=TIMEOUT_S, what="there is a checkpoint")
+    eventually(lambda: world.rest.last_checkpoint(job.id), timeout_s=TIMEOUT_S, what="there is a checkpoint")
+    assert world.checkpoints(job)
 
     world.engine.stop(world.version)
 

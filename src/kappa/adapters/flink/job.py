@@ -160,6 +160,8 @@ class VersionJob:
             if time.monotonic() > deadline:
                 raise StoreUnavailable(store=f"job '{self._name}'", cause="it does not end")
             time.sleep(_STOP_POLL_S)
+        if ended:
+            time.sleep(_CACHED_S)  # before that, the cluster may not tell of the last checkpoint
         for job_id in ended:
             if (checkpoint := rest.last_checkpoint(job_id)) is not None and checkpoint.location:
                 rest.dispose(checkpoint.location)
