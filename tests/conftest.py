@@ -7,12 +7,13 @@ import socket
 import uuid
 from collections.abc import Callable, Iterator
 from itertools import count
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 from hypothesis import settings
 from postgres_server import PostgresServer, programs
 from storages import KAFKA, KAFKA_AND_POSTGRES, SQLITE
+from xdist.scheduler import LoadScopeScheduling
 
 from kappa.stack import Stack
 
@@ -36,19 +37,37 @@ class Place(NamedTuple):
     prefix: str
 
 
-def pytest_addoption(parser: pytest.Parser) -> None:
-    """Let the tests of commands, which run on files, run on servers: as long, so not by default."""
-    kinds = [SQLITE, KAFKA, KAFKA_AND_POSTGRES]
-    parser.addoption("--cli-storage", choices=kinds, default=SQLITE, help="where the projects of tests/cli keep all")
+# Of several processes that share the tests one has all that need Flink, which takes memory and half a minute to start.
+_FLINK = ("tests/flink/", "tests/stack/test_flink.py")
+# Files whose tests share something that takes long to make.
+_WHOLE = (
+    "tests/model/test_fingerprint.py",
+    "tests/servers/test_kafka_security.py",
+    "tests/stack/test_postgres_faults.py",
+    "tests/stack/test_stack.py",
+    "tests/test_flights.py",
+    "tests/test_shop.py",
+)
 
 
-# Fixtures that take memory or half a minute, so that of the processes that run tests one has all tests with them.
-_EXPENSIVE = ("flink_stack", "three_broker_stack")
+class Shares(LoadScopeScheduling):
+    """Deals tests to processes one by one, but for those that belong together."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file, _, _ = nodeid.partition("::")
+        if file.startswith(_FLINK):
+            return "Flink"
+        return file if file in _WHOLE else nodeid
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Shares:
+    """Let `make test` deal them so, whose processes each have a stack of their own."""
+    return Shares(config, log)
 
 
 def _turn(item: pytest.Item) -> int:
     """Return when a test runs; 0 is first. Of several processes one begins with Flink's: they take half of the time."""
-    if hasattr(item.config, "workerinput") and "flink_stack" in getattr(item, "fixturenames", ()):
+    if hasattr(item.config, "workerinput") and item.nodeid.startswith(_FLINK):
         return 0
     return 1 if item.get_closest_marker("slow") is None else 2
 
@@ -59,9 +78,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if hasattr(item, "callspec") and item.callspec.params.get("storage", SQLITE) != SQLITE:
             item.add_marker(pytest.mark.slow)
-        for name in _EXPENSIVE:
-            if name in getattr(item, "fixturenames", ()):
-                item.add_marker(pytest.mark.xdist_group(name))
     items.sort(key=_turn)
 
 

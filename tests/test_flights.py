@@ -11,8 +11,6 @@ from pathlib import Path
 import duckdb
 import pytest
 
-pytestmark = pytest.mark.xdist_group("flights")
-
 FLIGHTS = Path(__file__).parent.parent / "examples" / "flights"
 KAPPA = Path(sys.executable).with_name("kappa")
 

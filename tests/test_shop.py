@@ -10,8 +10,6 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = pytest.mark.xdist_group("shop")
-
 SHOP = Path(__file__).parent.parent / "examples" / "shop"
 KAPPA = Path(sys.executable).with_name("kappa")
 OPTIONS = ("--events=20000", "--keys=500", "--old=0.3")

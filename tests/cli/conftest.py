@@ -7,12 +7,11 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from storages import SQLITE
 
 from kappa.cli import execute
 from kappa.control.starter import write_starter
@@ -55,15 +54,7 @@ def kappa(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) ->
 
 
 @pytest.fixture
-def on_files(pytestconfig: pytest.Config, use_storage: Callable[[str], None]) -> bool:
-    """Whether a project keeps all in its folder; if not, it keeps all in servers from now on."""
-    kind = pytestconfig.getoption("--cli-storage")
-    use_storage(kind)
-    return bool(kind == SQLITE)
-
-
-@pytest.fixture
-def project(on_files: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The folder of a new project, which is the working folder."""
     folder = tmp_path / "shop"
     write_starter(folder)
@@ -74,27 +65,20 @@ def project(on_files: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 @pytest.fixture(scope="session")
 def folded_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project whose view has folded the sample events and one that it cannot fold. Copied, not used."""
-    return fold_sample(tmp_path_factory.mktemp("folded") / "shop")
-
-
-def fold_sample(folder: Path, environment: Mapping[str, str] = ENVIRONMENT) -> Path:
-    """Make that project."""
+    folder = tmp_path_factory.mktemp("folded") / "shop"
     write_starter(folder)
     with (folder / "events.ndjson").open("a") as events:
         events.write('{"type":"OrderPlaced","user_id":"bob","timestamp":"2026-03-04T00:00:00Z","amount":"many"}\n')
         events.write("not json\n")
     for arguments in (["ingest", "events.ndjson", "--source", "sample"], ["run", "--until-caught-up"]):
-        subprocess.run([sys.executable, "-c", MAIN, *arguments], cwd=folder, env=environment, check=True)
+        subprocess.run([sys.executable, "-c", MAIN, *arguments], cwd=folder, env=ENVIRONMENT, check=True)
     return folder
 
 
 @pytest.fixture
-def folded(request: pytest.FixtureRequest, on_files: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def folded(folded_once: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A copy of that project, which is the working folder."""
     folder = tmp_path / "shop"
-    if on_files:
-        shutil.copytree(request.getfixturevalue("folded_once"), folder)
-    else:
-        fold_sample(folder, {**ENVIRONMENT, **os.environ})
+    shutil.copytree(folded_once, folder)
     monkeypatch.chdir(folder)
     return folder

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
-from cli.conftest import ENVIRONMENT, MAIN, Kappa, fold_sample
+from cli.conftest import ENVIRONMENT, MAIN, Kappa
 
 from kappa.app import App
 from kappa.config import load_settings
@@ -35,8 +33,8 @@ def deploy_changed(folder: Path, *, version: int, method: str) -> None:
         app.views.create(deployment.table)
 
 
-def type_in_another_process(folder: Path, *arguments: str, environment: Mapping[str, str] = ENVIRONMENT) -> None:
-    subprocess.run([sys.executable, "-c", MAIN, *arguments], cwd=folder, env=environment, check=True)
+def type_in_another_process(folder: Path, *arguments: str) -> None:
+    subprocess.run([sys.executable, "-c", MAIN, *arguments], cwd=folder, env=ENVIRONMENT, check=True)
 
 
 @pytest.fixture(scope="session")
@@ -44,25 +42,17 @@ def compared_once(folded_once: Path, tmp_path_factory: pytest.TempPathFactory) -
     """A project with a candidate v2 that has caught up and was compared. Copied, not used."""
     folder = tmp_path_factory.mktemp("compared") / "shop"
     shutil.copytree(folded_once, folder)
-    return compare_changed(folder)
-
-
-def compare_changed(folder: Path, environment: Mapping[str, str] = ENVIRONMENT) -> Path:
-    """Make that candidate."""
     deploy_changed(folder, version=2, method="upper")
-    type_in_another_process(folder, "run", "--until-caught-up", environment=environment)
-    type_in_another_process(folder, "diff", VIEW, "v1", "v2", environment=environment)
+    type_in_another_process(folder, "run", "--until-caught-up")
+    type_in_another_process(folder, "diff", VIEW, "v1", "v2")
     return folder
 
 
 @pytest.fixture
-def compared(request: pytest.FixtureRequest, on_files: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def compared(compared_once: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A copy of that project, which is the working folder."""
     folder = tmp_path / "shop"
-    if on_files:
-        shutil.copytree(request.getfixturevalue("compared_once"), folder)
-    else:
-        compare_changed(fold_sample(folder, {**ENVIRONMENT, **os.environ}), {**ENVIRONMENT, **os.environ})
+    shutil.copytree(compared_once, folder)
     monkeypatch.chdir(folder)
     return folder
 

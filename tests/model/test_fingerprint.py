@@ -16,8 +16,6 @@ from hypothesis import strategies as st
 
 from kappa.model.fingerprint import code_digests, code_fingerprint, combine
 
-pytestmark = pytest.mark.xdist_group("fingerprint")
-
 SHOP = '''
 import enum
 import re

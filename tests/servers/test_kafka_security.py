@@ -25,7 +25,7 @@ from kappa.stack.software import install
 from kappa.testing.eventually import eventually
 from kappa.testing.reading import all_batches
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("kafka_security")]
+pytestmark = pytest.mark.slow
 
 PASSWORD = 'a "pass\\word"'  # noqa: S105 - of a broker that lives for these tests
 LOGIN = "org.apache.kafka.common.security.plain.PlainLoginModule required"

@@ -26,8 +26,6 @@ from kappa.testing.eventually import eventually
 from kappa.testing.reading import all_batches
 from kappa.testing.view_laws import USERS, letter, user
 
-pytestmark = pytest.mark.xdist_group("postgres_faults")
-
 SHOP = Path(__file__).parents[2] / "examples" / "shop"
 KAPPA = [sys.executable, "-m", "kappa"]
 EVENTS = 120_000

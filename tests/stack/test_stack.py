@@ -21,7 +21,7 @@ from kappa.errors import InputError
 from kappa.stack import Stack
 from kappa.testing.stacks import passing_folder
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("stack")]
+pytestmark = pytest.mark.slow
 
 MAIN = "from kappa.cli import main; main()"
 
