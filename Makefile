@@ -29,7 +29,7 @@ demo-stack: .venv/.installed/stack  ## The same on Kafka, Flink, PostgreSQL, a r
 	@.venv/bin/kappa demo --stack
 
 test: .venv/.installed/test .venv/.installed/stack  ## Run the tests, fast ones first
-	@.venv/bin/python -m pytest -n $(WORKERS) --dist loadscope
+	@.venv/bin/python -m pytest -n $(WORKERS) --dist loadscope --no-loadscope-reorder
 
 check: .venv/.installed/test  ## Run the linter, the formatter, the type checker and the rules for imports
 	.venv/bin/ruff check .

@@ -96,6 +96,14 @@ def append(kappa, project: Path, *events: dict) -> None:
     assert kappa("ingest", "orders.ndjson", "--validate").code == 0
 
 
+def old_and_new(kappa) -> list[dict]:
+    """Apply the plan for the code that has changed, and return Ana's row in the version before and in the new one."""
+    kappa("plan")
+    kappa("apply")
+    kappa("run", "--until-caught-up")
+    return [kappa("get", "orders", "ana", "--version", version, "--json").json["columns"] for version in ("v1", "v2")]
+
+
 @pytest.mark.slow
 def test_old_and_new_views_read_all_versions_of_an_event_in_one_log(
     kappa, project, monkeypatch: pytest.MonkeyPatch
@@ -119,13 +127,8 @@ def test_old_and_new_views_read_all_versions_of_an_event_in_one_log(
     (project / "shop.py").write_text(READABLE)
     assert kappa("schema", "register").code == 0
     append(kappa, project, READABLE_THREE)
-    kappa("plan")
-    kappa("apply")
-    kappa("run", "--until-caught-up")
 
-    old, new = (
-        kappa("get", "orders", "ana", "--version", version, "--json").json["columns"] for version in ("v1", "v2")
-    )
+    old, new = old_and_new(kappa)
     assert (old["orders"], old["cents"]) == (3, 1400)
     assert (new["orders"], new["cents"], new["shops"]) == (3, 1400, 1)
     assert kappa("dlq", "list", "--json").json["dead_letters"] == 0
@@ -146,13 +149,8 @@ def test_a_version_that_old_code_would_misread_is_set_aside_by_old_views(kappa, 
     checked = kappa("schema", "register")
     assert checked.out == ("registered OrderPlaced version 3; reads version 1, 2 through upcasters\n")
     append(kappa, project, THREE)
-    kappa("plan")
-    kappa("apply")
-    kappa("run", "--until-caught-up")
 
-    old, new = (
-        kappa("get", "orders", "ana", "--version", version, "--json").json["columns"] for version in ("v1", "v2")
-    )
+    old, new = old_and_new(kappa)
     assert (old["orders"], old["cents"]) == (2, 1200)
     assert (new["orders"], new["spent"]) == (3, "12.03")
     aside = kappa("dlq", "list", "--json").json
@@ -173,13 +171,8 @@ def test_a_field_that_is_added_within_a_version_is_read_past_by_the_views_of_bef
     (project / "shop.py").write_text(ADDED)
     assert kappa("schema", "register").code == 0
     append(kappa, project, NEWER)
-    kappa("plan")
-    kappa("apply")
-    kappa("run", "--until-caught-up")
 
-    old, new = (
-        kappa("get", "orders", "ana", "--version", version, "--json").json["columns"] for version in ("v1", "v2")
-    )
+    old, new = old_and_new(kappa)
     assert (old["orders"], old["cents"]) == (2, 400)
     assert (new["orders"], new["cents"], new["shops"]) == (2, 400, 1)
     assert kappa("dlq", "list", "--json").json["dead_letters"] == 0
