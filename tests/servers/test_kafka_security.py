@@ -17,6 +17,7 @@ from kappa.adapters.kafka import cluster
 from kappa.adapters.kafka.java_client import java_client
 from kappa.adapters.kafka.log import KafkaLogs
 from kappa.adapters.kafka.opening import client_options, open_logs
+from kappa.adapters.kafka.topics import Durability
 from kappa.errors import StoreUnavailable
 from kappa.model.records import NewRecord, Source
 from kappa.stack.kafka import brokers
@@ -69,9 +70,8 @@ class Secured(NamedTuple):
             self.address,
             project="shop",
             prefix="",
-            replication_factor=1,
-            min_insync_replicas=1,
-            retention_days=365,
+            durability=Durability(replication_factor=1, min_insync_replicas=1),
+            ahead_max_us=None,
             options=options,
             environment={"KAFKA_PASSWORD": password},
         )
