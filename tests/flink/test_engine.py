@@ -44,6 +44,7 @@ kind = "flink"
 workers = 2
 [flink.live]
 checkpoint_interval_s = 1
+bundle_records = 100
 """
 CODE = "from kappa.testing.accounts import *\n"
 TASK_MANAGERS = ("taskmanager-1", "taskmanager-2")
@@ -53,7 +54,7 @@ class Cluster:
     """A project in a folder, with an engine for it whose jobs run in the stack's cluster."""
 
     # A throttled subtask rests a fifth of a second behind each bundle, of which there are a hundred then.
-    many = 200_000
+    many = 20_000
 
     def __init__(self, folder: Path, stack: Stack) -> None:
         self.folder, self.stack = folder, stack
