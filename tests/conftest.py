@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import pytest
 from hypothesis import settings
 from postgres_server import PostgresServer, programs
-from storages import KAFKA, KAFKA_AND_POSTGRES, SQLITE
+from storages import KAFKA, KAFKA_AND_POSTGRES, POSTGRES, SQLITE
 from xdist.scheduler import LoadScopeScheduling
 
 from kappa.stack import Stack
@@ -28,6 +28,16 @@ settings.load_profile("kappa")
 
 
 _numbers = count(1)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let the tests of command lines run on servers, which `make test` has no time for."""
+    parser.addoption(
+        "--storage",
+        choices=[SQLITE, POSTGRES, KAFKA, KAFKA_AND_POSTGRES],
+        default=SQLITE,
+        help="where the projects of tests/cli keep their logs and rows",
+    )
 
 
 class Place(NamedTuple):

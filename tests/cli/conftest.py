@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from storages import SQLITE
 
 from kappa.cli import execute
 from kappa.control.starter import write_starter
@@ -32,8 +33,6 @@ class Typed(NamedTuple):
 Kappa = Callable[..., Typed]
 
 MAIN = "from kappa.cli import main; main()"
-# Python takes a file that is changed twice in a second for unchanged, if it may keep its bytecode.
-ENVIRONMENT = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
 
 
 @pytest.fixture
@@ -53,32 +52,54 @@ def kappa(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) ->
     return typed
 
 
-@pytest.fixture
-def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder of a new project, which is the working folder."""
-    folder = tmp_path / "shop"
+def type_in_another_process(folder: Path, *arguments: str) -> None:
+    """Run a command line as a person does. It must succeed."""
+    # Python takes a file that is changed twice in a second for unchanged, if it may keep its bytecode.
+    environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
+    subprocess.run([sys.executable, "-c", MAIN, *arguments], cwd=folder, env=environment, check=True)
+
+
+def fold_the_sample(folder: Path) -> None:
+    """Make a project whose view has folded the sample events and one that it cannot fold."""
     write_starter(folder)
-    monkeypatch.chdir(folder)
-    return folder
+    with (folder / "events.ndjson").open("a") as events:
+        events.write('{"type":"OrderPlaced","user_id":"bob","timestamp":"2026-03-04T00:00:00Z","amount":"many"}\n')
+        events.write("not json\n")
+    type_in_another_process(folder, "ingest", "events.ndjson", "--source", "sample")
+    type_in_another_process(folder, "run", "--until-caught-up")
+
+
+@pytest.fixture
+def place(tmp_path: Path, request: pytest.FixtureRequest, use_storage: Callable[[str], None]) -> Path:
+    """Where to make a test's project, whose logs and rows are where `--storage` says."""
+    storage = request.config.getoption("storage")
+    if storage != SQLITE:
+        use_storage(storage)
+    return tmp_path / "shop"
+
+
+@pytest.fixture
+def project(place: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of a new project, which is the working folder."""
+    write_starter(place)
+    monkeypatch.chdir(place)
+    return place
 
 
 @pytest.fixture(scope="session")
 def folded_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project whose view has folded the sample events and one that it cannot fold. Copied, not used."""
     folder = tmp_path_factory.mktemp("folded") / "shop"
-    write_starter(folder)
-    with (folder / "events.ndjson").open("a") as events:
-        events.write('{"type":"OrderPlaced","user_id":"bob","timestamp":"2026-03-04T00:00:00Z","amount":"many"}\n')
-        events.write("not json\n")
-    for arguments in (["ingest", "events.ndjson", "--source", "sample"], ["run", "--until-caught-up"]):
-        subprocess.run([sys.executable, "-c", MAIN, *arguments], cwd=folder, env=ENVIRONMENT, check=True)
+    fold_the_sample(folder)
     return folder
 
 
 @pytest.fixture
-def folded(folded_once: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A copy of that project, which is the working folder."""
-    folder = tmp_path / "shop"
-    shutil.copytree(folded_once, folder)
-    monkeypatch.chdir(folder)
-    return folder
+def folded(place: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of that project, which is the working folder. What servers hold cannot be copied, and is made anew."""
+    if request.config.getoption("storage") == SQLITE:
+        shutil.copytree(request.getfixturevalue("folded_once"), place)
+    else:
+        fold_the_sample(place)
+    monkeypatch.chdir(place)
+    return place

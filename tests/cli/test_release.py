@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-from cli.conftest import ENVIRONMENT, MAIN, Kappa
+from cli.conftest import Kappa, fold_the_sample, type_in_another_process
+from storages import SQLITE
 
 from kappa.app import App
 from kappa.config import load_settings
@@ -23,7 +23,7 @@ def deploy_changed(folder: Path, *, version: int, method: str) -> None:
     """Change how the project's code shows email addresses, and deploy it as a candidate."""
     module = folder / "shop.py"
     module.write_text(re.sub(r"event\.email\.\w+\(\)", f"event.email.{method}()", module.read_text()))
-    with App(load_settings(folder, {})) as app:
+    with App(load_settings(folder, os.environ)) as app:
         bundle = app.bundles.store(folder, ["shop"])
         loaded = app.bundles.load(bundle)
         view = loaded.project.views[VIEW]
@@ -33,8 +33,11 @@ def deploy_changed(folder: Path, *, version: int, method: str) -> None:
         app.views.create(deployment.table)
 
 
-def type_in_another_process(folder: Path, *arguments: str) -> None:
-    subprocess.run([sys.executable, "-c", MAIN, *arguments], cwd=folder, env=ENVIRONMENT, check=True)
+def compare_changed(folder: Path) -> None:
+    """Deploy a candidate v2 in a project, let it catch up and compare it."""
+    deploy_changed(folder, version=2, method="upper")
+    type_in_another_process(folder, "run", "--until-caught-up")
+    type_in_another_process(folder, "diff", VIEW, "v1", "v2")
 
 
 @pytest.fixture(scope="session")
@@ -42,19 +45,20 @@ def compared_once(folded_once: Path, tmp_path_factory: pytest.TempPathFactory) -
     """A project with a candidate v2 that has caught up and was compared. Copied, not used."""
     folder = tmp_path_factory.mktemp("compared") / "shop"
     shutil.copytree(folded_once, folder)
-    deploy_changed(folder, version=2, method="upper")
-    type_in_another_process(folder, "run", "--until-caught-up")
-    type_in_another_process(folder, "diff", VIEW, "v1", "v2")
+    compare_changed(folder)
     return folder
 
 
 @pytest.fixture
-def compared(compared_once: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A copy of that project, which is the working folder."""
-    folder = tmp_path / "shop"
-    shutil.copytree(compared_once, folder)
-    monkeypatch.chdir(folder)
-    return folder
+def compared(place: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of that project, which is the working folder. What servers hold cannot be copied, and is made anew."""
+    if request.config.getoption("storage") == SQLITE:
+        shutil.copytree(request.getfixturevalue("compared_once"), place)
+    else:
+        fold_the_sample(place)
+        compare_changed(place)
+    monkeypatch.chdir(place)
+    return place
 
 
 def email(kappa: Kappa, *options: str) -> str:
