@@ -39,6 +39,7 @@ VERBS = {
     "history": "Show what was done to versions, by whom and when.",
     "janitor": "Delete what nobody needs any more: old rows, code and plans.",
     "status": "Show what the log holds and how far each view has come.",
+    "metrics": "Give the numbers of `kappa status` to Prometheus.",
     "get": "Show the row of one key.",
     "why": "Show the events that made a row, and what each of them changed.",
     "query": "Answer an SQL query over the views.",
