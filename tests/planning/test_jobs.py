@@ -137,3 +137,16 @@ def test_a_cluster_that_does_not_answer_is_told_and_does_not_stand_in_the_way() 
 
 def test_slots_matter_only_where_a_job_is_new() -> None:
     assert planned(versions=[deployed(1, NEW)], slots=Slots(total=0, usable=0, task_managers=0)).warnings == ()
+
+
+def test_the_estimate_counts_the_subtasks_of_the_profile_that_replays_and_the_submission() -> None:
+    """6,000,000 events in two partitions, at 50,000 a second on a core."""
+    even = {"events": msgspec.structs.replace(LOG, ends={0: 3_000_000, 1: 3_000_000})}
+    by_two = planned(logs=even).views[0].estimate
+    by_one = planned(logs=even, choice="live").views[0].estimate
+
+    assert by_two is not None
+    assert by_one is not None
+    assert by_two.seconds == pytest.approx(15.0 + 60.0)
+    assert by_one.seconds == pytest.approx(15.0 + 120.0)
+    assert (by_two.advice, by_one.advice) == ("", "with flink.live.parallelism = 2 it would take about 60 s")

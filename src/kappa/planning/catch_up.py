@@ -120,7 +120,14 @@ def slowest(seconds: Iterable[float | None]) -> float | None:
 
 
 def advice(
-    lag: int, *, worker_rate: float, workers: int, workers_max: int, arrival_rate: float, share: float = 1.0
+    lag: int,
+    *,
+    worker_rate: float,
+    workers: int,
+    workers_max: int,
+    arrival_rate: float,
+    share: float = 1.0,
+    setting: str = "engine.workers",
 ) -> str:
     """Return what would make a replay catch up, or sooner, for people; empty if nothing would.
 
@@ -131,6 +138,7 @@ def advice(
         workers_max: How many could: one per partition, and per core.
         arrival_rate: Records per second appended.
         share: Of the time that they may work.
+        setting: What changes their number.
 
     >>> advice(90_000, worker_rate=900.0, workers=1, workers_max=4, arrival_rate=1_000.0)
     'with engine.workers = 4 it would take about 35 s'
@@ -143,7 +151,7 @@ def advice(
             return f"without the throttle, which spares the live views, it would take {duration_text(freed)}"
     widened = catch_up_s(lag, replay_rate=worker_rate * workers_max, arrival_rate=arrival_rate)
     if widened is not None:
-        more = f"with engine.workers = {workers_max} it would take {duration_text(widened)}"
+        more = f"with {setting} = {workers_max} it would take {duration_text(widened)}"
         return more if workers < workers_max else ""
     factor = arrival_rate / (worker_rate * workers_max) if worker_rate else math.inf
     return f"it would have to fold {factor:.2g} times as fast: simplify its handlers, or use a machine with more cores"

@@ -5,16 +5,17 @@ Once a replay runs, `catch_up.Estimator` knows better.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
 from kappa.model.schema import ViewTable
 from kappa.planning.catch_up import advice, catch_up_s, slowest
 from kappa.planning.plans import Estimate
+from kappa.ports.profiles import Profile
 
-# A worker process starts, imports the code and opens its files before it reads its first event.
-START_S = 1.0
+# A worker process starts, imports the code and opens its files before it reads its first event. A job is submitted.
+_PROCESS_START_S, _JOB_START_S = 1.0, 15.0
 
 
 class LogFacts(msgspec.Struct, frozen=True):
@@ -47,44 +48,83 @@ class LogFacts(msgspec.Struct, frozen=True):
         return {partition: start for partition, start in sorted(self.starts.items()) if start > 0}
 
 
-def estimate_replay(log: LogFacts, table: ViewTable, *, worker_rate: float, cores: int, workers: int) -> Estimate:
-    """Return how much a full replay reads and how long it takes.
+class Workers(msgspec.Struct, frozen=True):
+    """What would replay a view: worker processes of this machine, or the subtasks of a job.
+
+    Attributes:
+        lags: The records that each has to fold.
+        core: The part of a core that each has.
+        most: How many there could be.
+        setting: What changes their number.
+        start_s: How long it takes until they read their first event.
+    """
+
+    lags: Sequence[int]
+    core: float
+    most: int
+    setting: str
+    start_s: float
+
+
+def processes(log: LogFacts, table: ViewTable, *, cores: int, running: int) -> Workers:
+    """Return the worker processes of a version.
 
     Args:
         log: What it reads.
-        table: Which partition groups it has: the largest of them is what takes longest.
-        worker_rate: Records per second that one worker folds and commits with a core of its own.
+        table: Which partition groups it has: a process each.
         cores: Of this machine.
-        workers: How many replay at the same time, those of other views included: they share the cores.
+        running: How many replay at the same time, those of other views included: they share the cores.
     """
-    share = min(1.0, cores / workers)
-    rates = [worker_rate * share] * table.group_count
-    groups = [0] * table.group_count
-    for partition, end in log.ends.items():
-        groups[table.group_of(partition)] += end - log.starts.get(partition, 0)
-    total = sum(groups)
+    most = max(table.group_count, min(table.partition_count, cores))
+    return Workers(_lags(log, table), min(1.0, cores / running), most, "engine.workers", _PROCESS_START_S)
+
+
+def subtasks(log: LogFacts, table: ViewTable, profile: Profile) -> Workers:
+    """Return the subtasks of a version's job, each of which is taken to have a core, as a TaskManager should."""
+    spread = msgspec.structs.replace(table, group_count=profile.parallelism)
+    setting = f"flink.{profile.name}.parallelism"
+    return Workers(_lags(log, spread), 1.0, table.partition_count, setting, _JOB_START_S)
+
+
+def estimate_replay(log: LogFacts, workers: Workers, *, worker_rate: float) -> Estimate:
+    """Return how much a full replay reads and how long it takes: as long as the worker takes that has most to do.
+
+    Args:
+        log: What it reads.
+        workers: What reads it.
+        worker_rate: Records per second that one worker folds and commits with a core of its own.
+    """
+    rate, total = worker_rate * workers.core, sum(workers.lags)
     seconds = slowest(
         catch_up_s(lag, replay_rate=rate, arrival_rate=log.arrival_rate * lag / total if total else 0.0)
-        for lag, rate in zip(groups, rates, strict=True)
+        for lag in workers.lags
     )
     help_wanted = seconds is None or seconds > _LONG_S
     return Estimate(
         events=total,
         exact=log.exact,
         size_bytes=log.size_bytes,
-        replay_rate=sum(rates),
+        replay_rate=rate * len(workers.lags),
         arrival_rate=log.arrival_rate,
-        seconds=None if seconds is None else START_S + seconds,
+        seconds=None if seconds is None else workers.start_s + seconds,
         advice=advice(
             total,
             worker_rate=worker_rate,
-            workers=table.group_count,
-            workers_max=max(table.group_count, min(table.partition_count, cores)),
+            workers=len(workers.lags),
+            workers_max=workers.most,
             arrival_rate=log.arrival_rate,
+            setting=workers.setting,
         )
         if help_wanted
         else "",
     )
+
+
+def _lags(log: LogFacts, table: ViewTable) -> list[int]:
+    groups = [0] * table.group_count
+    for partition, end in log.ends.items():
+        groups[table.group_of(partition)] += end - log.starts.get(partition, 0)
+    return groups
 
 
 # Nobody changes settings for a replay that is done sooner.

@@ -12,7 +12,7 @@ import msgspec
 
 from kappa.model.schema import ViewTable
 from kappa.planning.changes import ChangeKind, compare_parts
-from kappa.planning.estimates import LogFacts, estimate_replay
+from kappa.planning.estimates import LogFacts, estimate_replay, processes, subtasks
 from kappa.planning.jobs import JobFacts, profiles_ahead, slot_warnings
 from kappa.planning.plans import PLAN_FORMAT, Plan, Strategy, ViewPlan
 from kappa.planning.steps import CatchUp, Compare, Deploy, Gate, MakeSeed, Promote, Retire, Shift, Step
@@ -138,8 +138,8 @@ def build_plan(facts: Facts) -> Plan:
         bundle=facts.bundle,
         views=(
             *(
-                msgspec.structs.replace(
-                    _estimated(decision, changes, facts), profiles=ahead.get(decision.plan.view, ())
+                _estimated(
+                    msgspec.structs.replace(decision.plan, profiles=ahead.get(decision.plan.view, ())), changes, facts
                 )
                 for decision in decisions
             ),
@@ -321,27 +321,23 @@ def _consequence(view: ViewFacts, change: _Change, release: Release) -> str:
     return f"the log is replayed: {view.seed}" if view.seed else "the log is replayed"
 
 
-def _estimated(decision: _Decision, changes: Sequence[_Change], facts: Facts) -> ViewPlan:
+def _estimated(plan: ViewPlan, changes: Sequence[_Change], facts: Facts) -> ViewPlan:
     """Add the estimate of a replay, which shares the machine with those of the other views."""
     replays = {
-        change.view: change.deployment
+        change.view: change.deployment.table
         for change in changes
         if change.deployment and change.seed_base is None and (change.primary is None or not change.reused)
     }
-    deployment = replays.get(decision.plan.view)
-    if deployment is None:
-        return decision.plan
-    rate = facts.views[decision.plan.view].worker_rate
-    if rate is None:
-        return decision.plan
-    estimate = estimate_replay(
-        facts.logs[deployment.table.log],
-        deployment.table,
-        worker_rate=rate,
-        cores=facts.cores,
-        workers=sum(each.table.group_count for each in replays.values()),
-    )
-    return msgspec.structs.replace(decision.plan, estimate=estimate)
+    table = replays.get(plan.view)
+    if table is None or (rate := facts.views[plan.view].worker_rate) is None:
+        return plan
+    log = facts.logs[table.log]
+    if plan.profiles:
+        workers = subtasks(log, table, plan.profiles[0])
+    else:
+        running = sum(each.group_count for each in replays.values())
+        workers = processes(log, table, cores=facts.cores, running=running)
+    return msgspec.structs.replace(plan, estimate=estimate_replay(log, workers, worker_rate=rate))
 
 
 def _profiles(changes: Sequence[_Change], facts: Facts) -> dict[str, tuple[Profile, ...]]:
