@@ -66,6 +66,7 @@ final class FoldOperator extends EmbeddedPythonKeyedProcessOperator<Integer, Row
         flushRecords = options.integer("flushRecords");
         touched = new TreeSet<>();
         positions = new HashMap<>();
+        PythonStart.forgetInterruption();
         run(super::open);
         folded = getRuntimeContext().getState(new ValueStateDescriptor<>("kappa.next_offset", Types.LONG));
         gaps = new GapFinder(options.text("brokers"), options.text("topic"), options.below("client."));
