@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
 import uuid
@@ -26,6 +27,9 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 settings.register_profile("kappa", deadline=None)
 settings.load_profile("kappa")
 
+
+# All of Java's processes live for minutes here: optimising their code takes more than it gains.
+os.environ.setdefault("JDK_JAVA_OPTIONS", "-XX:TieredStopAtLevel=1")
 
 _numbers = count(1)
 

@@ -48,7 +48,7 @@ _CLUSTERS = ("kafka", CLUSTER)
 # A port may be taken between choosing and using it, and the children of a killed server may need a moment to end.
 _ATTEMPTS_MAX, _RETRY_DELAY_S = 3, 1.0
 # What parts get of the environment; the rest could hold settings for somebody else's Kafka or PostgreSQL.
-_INHERITED = ("PATH", "HOME", "LANG", "TMPDIR", "JAVA_HOME")
+_INHERITED = ("PATH", "HOME", "LANG", "TMPDIR", "JAVA_HOME", "JDK_JAVA_OPTIONS")
 
 
 class PartStatus(msgspec.Struct, frozen=True):
