@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from cli.conftest import Kappa
 
 from kappa import parts
 from kappa.app import App
@@ -377,25 +378,41 @@ def test_tail_prints_events_as_lines_of_json(kappa, folded) -> None:
     assert [line["offset"] for line in lines if line["partition"] == 2] == [0, 1, 2, 3]
 
 
-def test_tail_shows_the_events_of_a_time_and_later_ones_in_the_order_of_appending(kappa, project) -> None:
-    def ingest(*hours: int) -> None:
-        event = '{"type":"Odd","user_id":"zoe","timestamp":"2030-03-05T%02d:00:00Z"}\n'
-        (project / "odd.ndjson").write_text("".join(event % hour for hour in hours))
-        kappa("ingest", "odd.ndjson", "--source", repr(hours))
+ODD = '{"type":"Odd","user_id":"zoe","timestamp":"2030-03-05T%02d:00:00Z"}\n'
 
+
+def ingest_hours(kappa: Kappa, project: Path, *hours: int) -> None:
+    """Append an event of each of these hours of a day."""
+    (project / "odd.ndjson").write_text("".join(ODD % hour for hour in hours))
+    kappa("ingest", "odd.ndjson", "--source", repr(hours))
+
+
+def test_tail_shows_the_events_of_a_time_and_later_ones_in_the_order_of_appending(kappa, project) -> None:
     def hours(*options: str) -> list[int]:
         lines = [json.loads(line) for line in kappa("tail", *options, "--json").out.splitlines()]
         return [int(line["timestamp"][11:13]) for line in lines]
 
-    ingest(2, 1)
-    ingest(7, 3, 9)
-    ingest(4, 6)
+    ingest_hours(kappa, project, 2, 1)
+    ingest_hours(kappa, project, 7, 3, 9)
+    ingest_hours(kappa, project, 4, 6)
 
     assert hours("--from", "2030-03-05T06:00") == [7, 9, 6]
     assert hours("--from", "2030-03-05T07:00+01:00", "-n", "2") == [7, 9]
     assert hours("--from", "2030-03-05T10:00") == []
     assert kappa("tail", "--from", "yesterday").err.startswith("error: expected a date or a time in ISO 8601 after")
     assert kappa("tail", "--from", "2030-03-05", "--from-start").code == 2
+
+
+def test_tail_follows_the_events_of_a_time_and_later_ones(kappa, project) -> None:
+    ingest_hours(kappa, project, 2, 7)
+    command = [sys.executable, "-c", MAIN, "tail", "--from", "2030-03-05T06:00", "--follow", "--json"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as tail:
+        assert tail.stdout is not None
+        seen = [json.loads(tail.stdout.readline())["timestamp"]]
+        ingest_hours(kappa, project, 3, 9)
+        seen.append(json.loads(tail.stdout.readline())["timestamp"])
+        tail.send_signal(signal.SIGINT)
+    assert seen == ["2030-03-05T07:00:00Z", "2030-03-05T09:00:00Z"]
 
 
 def test_tail_shows_one_partition(kappa, folded) -> None:
