@@ -70,6 +70,13 @@ def fold_the_sample(folder: Path) -> None:
 
 
 @pytest.fixture
+def on_files(request: pytest.FixtureRequest) -> None:
+    """Leave a test out where logs are topics: it counts records, among which Kafka has marks of transactions."""
+    if request.config.getoption("storage") != SQLITE:
+        pytest.skip("it tells what files hold")
+
+
+@pytest.fixture
 def place(tmp_path: Path, request: pytest.FixtureRequest, use_storage: Callable[[str], None]) -> Path:
     """Where to make a test's project, whose logs and rows are where `--storage` says."""
     storage = request.config.getoption("storage")

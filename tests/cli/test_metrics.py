@@ -51,6 +51,7 @@ def running_job(folder: Path) -> Iterator[None]:
         yield
 
 
+@pytest.mark.usefixtures("on_files")
 def test_a_project_at_rest_in_numbers(kappa: Kappa, folded: Path) -> None:
     found = numbers(kappa("metrics").out)
 
@@ -65,6 +66,7 @@ def test_a_project_at_rest_in_numbers(kappa: Kappa, folded: Path) -> None:
     assert [found["kappa_partition_position", str(each), "v1", "user_profile"] for each in range(4)] == [3, 0, 4, 2]
 
 
+@pytest.mark.usefixtures("on_files")
 def test_what_a_new_event_changes(kappa: Kappa, folded: Path) -> None:
     (folded / "more.ndjson").write_text('{"type":"Odd","user_id":"ana","timestamp":"2026-03-05T00:00:00Z"}\n')
     before = numbers(kappa("metrics").out)

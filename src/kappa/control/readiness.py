@@ -75,8 +75,10 @@ def refuse_lag(goal: Goal, primary: int | None) -> None:
 def lag_objection(goal: Goal, primary: int | None) -> str | None:
     """Return why a version has not caught up, or None if it has."""
     behind = goal.behind()
+    if not behind:
+        return None
     held_by = f"that v{primary} holds" if primary is not None else "of its log"
-    return f"has not caught up: it lacks {behind:,} events {held_by}" if behind else None
+    return f"has not caught up: it lacks {'' if goal.exact else '~'}{behind:,} events {held_by}"
 
 
 def refuse_diff(control: ControlStore, view: str, primary: int, candidate: int) -> None:
