@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -189,12 +188,11 @@ def test_check_passes_a_good_project(kappa, project) -> None:
     assert (typed.code, typed.json["findings"]) == (0, [])
 
 
-def test_run_folds_the_log_and_get_shows_the_row(kappa, project) -> None:
+def test_run_folds_the_log_and_get_shows_the_row(kappa, project, shown) -> None:
     kappa("ingest", "events.ndjson")
     typed = kappa("run", "--until-caught-up")
 
-    assert typed.code == 0
-    assert re.fullmatch(r"user_profile v1 has folded all (8|~11) events\n", typed.out)
+    assert (typed.code, typed.out) == (0, f"user_profile v1 has folded all {shown('8', '~11')} events\n")
     assert kappa("get", "user_profile", "ana", "--json").json == {
         "view": "user_profile",
         "version": 1,
@@ -220,13 +218,12 @@ def test_changed_code_is_mentioned_and_what_is_deployed_runs(kappa, folded) -> N
     assert kappa("get", "user_profile", "ana", "--json").json["columns"]["email"] == "ana@example.org"
 
 
-def test_broken_code_is_mentioned_and_what_is_deployed_runs(kappa, folded) -> None:
+def test_broken_code_is_mentioned_and_what_is_deployed_runs(kappa, folded, shown) -> None:
     (folded / "shop.py").write_text("broken(")
 
     ran = kappa("run", "--until-caught-up")
 
-    assert ran.code == 0
-    assert re.fullmatch(r"user_profile v1 has folded all (9|~12) events\n", ran.out)
+    assert (ran.code, ran.out) == (0, f"user_profile v1 has folded all {shown('9', '~12')} events\n")
     assert ran.err.startswith("the project's code cannot be used, so what is deployed runs: module 'shop' cannot be")
 
 
@@ -265,12 +262,13 @@ def test_status_shows_positions_and_lag(kappa, folded) -> None:
     assert (status["lag"], status["rejected"], status["logs"][0]["events"]) == (1, 1, 10)
 
 
-def test_status_is_a_table_for_people(kappa, folded) -> None:
+def test_status_is_a_table_for_people(kappa, folded, shown) -> None:
     typed = kappa("status", "--partitions")
 
     lines = [line.split() for line in typed.out.splitlines()]
     assert ["user_profile", "v1", "primary", "0", "3", "1"] in [line[:6] for line in lines]
-    assert {("user_profile", "v1", "2", end, end, "0") for end in "45"} & set(map(tuple, lines))
+    end = shown("4", "5")
+    assert ["user_profile", "v1", "2", end, end, "0"] in lines
     assert "1 pieces of input were rejected: kappa dlq list" in typed.out
 
 
@@ -425,13 +423,16 @@ def test_tail_shows_one_partition(kappa, folded) -> None:
 
 
 def test_tail_follows_the_log(kappa, project) -> None:
+    ingest_hours(kappa, project, 1)
     command = [sys.executable, "-c", MAIN, "tail", "--follow", "--json"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as tail:
         assert tail.stdout is not None
+        # Once it has shown this one it reads the log, and has to follow it for the others.
+        first = json.loads(tail.stdout.readline())["value"]["type"]
         kappa("ingest", "events.ndjson")
         seen = [json.loads(tail.stdout.readline())["value"]["type"] for _ in range(8)]
         tail.send_signal(signal.SIGINT)
-    assert (sorted(set(seen)), tail.returncode) == (["EmailChanged", "OrderPlaced"], 130)
+    assert (first, sorted(set(seen)), tail.returncode) == ("Odd", ["EmailChanged", "OrderPlaced"], 130)
 
 
 def test_dlq_lists_what_was_set_aside(kappa, folded) -> None:
