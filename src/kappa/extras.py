@@ -1,4 +1,4 @@
-"""Optional extras: what a project's settings ask for is imported when it is chosen, and may be missing."""
+"""Optional extras: what a project's settings or a verb ask for is imported when it is needed, and may be missing."""
 
 from __future__ import annotations
 
@@ -19,6 +19,6 @@ def needs_extra(extra: str) -> Iterator[None]:
         yield
     except ImportError as error:
         raise ProjectError(
-            f"the settings ask for {extra}, whose driver cannot be imported: {error}",
+            f"what the optional extra {extra} brings is needed here and cannot be imported: {error}",
             next_step=f"install the extra: pip install 'kappa-pipeline[{extra}]'",
         ) from error

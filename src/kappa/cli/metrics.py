@@ -51,6 +51,7 @@ def metrics(place: Place, out: Output, *, serve: bool, host: str, port: int) -> 
             return list(measure(app.status()))
 
     if serve:
+        place.settings()  # if there is no project here, that is said now, not to whoever asks for numbers
         _serve(read, out, host, port)
     else:
         now = _Metrics(read())
