@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from http.client import HTTPConnection
 from os import environ
@@ -79,6 +80,10 @@ def states(stack: Stack) -> dict[str, str]:
     return {part.name: part.state for part in stack.status()}
 
 
+def process_id(stack: Stack, name: str) -> int | None:
+    return next(part.pid for part in stack.status() if part.name == name)
+
+
 @pytest.fixture
 def two_task_managers(flink_stack) -> Iterator[Stack]:
     yield flink_stack
@@ -110,6 +115,28 @@ def test_a_part_that_was_killed_is_started_again(two_task_managers) -> None:
     assert (states(stack)["jobmanager"], states(stack)["taskmanager-1"]) == ("stopped", "stopped")
 
     assert {part.state for part in stack.up()} == {"ready"}
+
+
+def test_a_jobmanager_dies_while_a_taskmanager_registers_and_both_are_ready_in_the_end(two_task_managers) -> None:
+    """A TaskManager that has found the one that dies goes on asking for it; whether this one has is left to chance."""
+    stack = two_task_managers
+    before = process_id(stack, "jobmanager")
+    stack.kill("taskmanager-1")
+    log = stack.log_file("taskmanager-1")
+    log.unlink()
+
+    def kill_jobmanager() -> None:
+        eventually(lambda: log.exists() and "Connecting to ResourceManager" in log.read_text(), timeout_s=120)
+        stack.kill("jobmanager")
+
+    with ThreadPoolExecutor() as aside:
+        killing = aside.submit(kill_jobmanager)
+        stack.start("taskmanager-1")
+        killing.result()
+
+    stack.start("jobmanager")  # if the other was ready before the kill
+    eventually(lambda: set(states(stack).values()) == {"ready"}, timeout_s=60)
+    assert process_id(stack, "jobmanager") != before
 
 
 def test_a_stack_may_get_more_taskmanagers_and_fewer(two_task_managers) -> None:

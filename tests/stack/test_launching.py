@@ -85,6 +85,24 @@ def test_a_part_that_ends_is_named_and_its_last_words_are_in_the_error(launching
     assert error.where == str(tmp_path / "only.log")
 
 
+def test_a_part_that_ends_while_others_wait_for_it_is_named(launching_) -> None:
+    first = launching_.part("first", "touch up; exec sleep 60")
+    launching_.launch(first)
+    second = launching_.part("second", "kill -9 $FIRST; exec sleep 60", needs=("first",))
+    second.environment["FIRST"] = str(launching_.processes["first"].pid)
+
+    assert launching_.launch(first, second) is first
+
+
+def test_last_words_are_what_was_thrown_and_not_from_where(launching_, tmp_path) -> None:
+    part = launching_.part("only")
+    frames = [f"\tat org.example.Actor.receive(Actor.java:{line})" for line in range(50)]
+    log = tmp_path / "only.log"
+    log.write_text("\n".join(["ready", "Exception: nobody", *frames, "\t... 10 more", "again in 10 s"]))
+
+    assert failed(part, "is gone", log).message.endswith("its last words:\nready\nException: nobody\nagain in 10 s")
+
+
 def test_a_part_that_never_answers_is_an_error(launching_, monkeypatch) -> None:
     monkeypatch.setattr(launching, "READY_TIMEOUT_S", 0.2)
 

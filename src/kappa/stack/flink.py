@@ -132,6 +132,9 @@ def _task_manager(site: Site, software: FlinkSoftware, name: str) -> Part:
         "taskmanager.rpc.port": rpc,
         "taskmanager.data.port": data,
         "metrics.internal.query-service.port": metrics,
+        # One that began to register at a JobManager that then died goes on asking for that one, even if another is at
+        # its address; it is started again once it has given up.
+        "taskmanager.registration.timeout": "60s",
         # Two jobs in one process would share an interpreter, and its lock.
         "taskmanager.numberOfTaskSlots": 1,
     }

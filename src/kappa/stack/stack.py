@@ -268,8 +268,8 @@ class Stack:
             if ended is None:
                 return
             if attempt == _ATTEMPTS_MAX:
-                raise failed(ended, f"ended {attempt} times before it was ready", self.log_file(ended.name))
-            self._say(f"{ended.name}: ended before it was ready, and is started again")
+                raise failed(ended, f"ended {attempt} times before all was ready", self.log_file(ended.name))
+            self._say(f"{ended.name}: ended before all was ready, and is started again")
             time.sleep(_RETRY_DELAY_S)
 
     def _settle(self, inventory: Inventory, software: Software) -> tuple[Part, ...]:
