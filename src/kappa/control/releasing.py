@@ -25,6 +25,7 @@ from kappa.control.revisions import Revisions
 from kappa.errors import InputError, ReleaseRefused, ViewNotFound
 from kappa.model.records import Position
 from kappa.planning.releases import (
+    displaced,
     last_promoted,
     missing,
     primary_of,
@@ -157,15 +158,18 @@ class Releasing:
         numbers = {version.table.view: version.table.version for version in new}
         release = self._revisions.unmoved(release, numbers)
         detail = f"forced: {'; '.join(forced)}" if forced else ""
-        changed = self._revisions.change(
-            promoted(release, numbers, {version.table.view: self._cutover(version, release) for version in new}),
+        changed = promoted(release, numbers, {version.table.view: self._cutover(version, release) for version in new})
+        retired = displaced(release, changed)
+        self._revisions.change(
+            changed,
             self._revisions.entry("promote", numbers, detail=detail, entry_id=entry_id),
+            retiring=[self._revisions.end("retire", view, number) for view, number in retired.items()],
         )
         return Promotion(
             numbers,
             already,
             formers={view: changed.formers[view].version for view in numbers if view in changed.formers},
-            retired=self._retire_displaced(release, changed),
+            retired=retired,
             forced=forced,
         )
 
@@ -271,8 +275,7 @@ class Releasing:
             )
         if found.retired_at is not None and found.aborted != aborted:
             return Stopped(view, ())
-        # A version is stopped once: the id is its own, and whoever comes second notes nothing more.
-        entry = self._revisions.entry(action, {view: version}, entry_id=f"{action} {view} v{version}")
+        entry = self._revisions.end(action, view, version)
         former = view in release.formers and release.formers[view].version == version
         if release.names(view, version):
             self._revisions.change(without(release, view, version), entry)
@@ -368,12 +371,3 @@ class Releasing:
                 f" by {count:,} events until it has",
             )
         return count
-
-    def _retire_displaced(self, before: Release, after: Release) -> dict[str, int]:
-        """Retire the formers that a promotion displaced; return view -> version."""
-        displaced = {
-            view: former.version for view, former in before.formers.items() if not after.names(view, former.version)
-        }
-        for view, number in displaced.items():
-            self._stop(view, number, after, aborted=False)
-        return displaced

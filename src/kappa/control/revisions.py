@@ -5,7 +5,7 @@ It decides nothing. Whoever comes too late is told who changed the release meanw
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 
 from kappa.control.history import describe_entry, new_entry
 from kappa.errors import ReleaseMoved
@@ -33,17 +33,26 @@ class Revisions:
             raise self._moved(expected=release.revision, found=now.revision)
         return now
 
-    def change(self, release: Release, entry: HistoryEntry) -> Release:
-        """Make `release`, which follows the one it was made from, the current one.
+    def change(self, release: Release, entry: HistoryEntry, *, retiring: Sequence[HistoryEntry] = ()) -> Release:
+        """Make `release`, which follows the one it was made from, the current one, and retire versions with it.
 
         Raises:
             ReleaseMoved: Somebody else was faster.
             VersionInUse: A version that it names was stopped meanwhile.
         """
         try:
-            return self._control.change_release(release, expected_revision=release.revision - 1, entry=entry)
+            return self._control.change_release(
+                release, expected_revision=release.revision - 1, entry=entry, retiring=retiring
+            )
         except ReleaseMoved as error:
             raise self._moved(expected=error.expected, found=error.found) from error
+
+    def end(self, action: str, view: str, version: int) -> HistoryEntry:
+        """Return the entry about the end of a version.
+
+        A version is stopped once: the id is its own, and whoever comes second notes nothing more.
+        """
+        return self.entry(action, {view: version}, entry_id=f"{action} {view} v{version}")
 
     def entry(
         self, action: str, versions: Mapping[str, int], *, detail: str = "", entry_id: str | None = None

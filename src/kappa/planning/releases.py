@@ -139,6 +139,15 @@ def promoted(release: Release, versions: Mapping[str, int], cutovers: Mapping[st
     )
 
 
+def displaced(before: Release, after: Release) -> dict[str, int]:
+    """Return view -> the former that a rollback cannot return to any more.
+
+    >>> displaced(Release(5, {"a": 2}, formers={"a": Former(1, {}, 5)}), Release(6, {"a": 3}))
+    {'a': 1}
+    """
+    return {view: former.version for view, former in before.formers.items() if not after.names(view, former.version)}
+
+
 def last_promoted(release: Release) -> tuple[str, ...]:
     """Return the views of the last promotion that can be rolled back; they were promoted together.
 

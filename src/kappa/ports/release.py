@@ -91,14 +91,20 @@ class ReleaseStore(Protocol):
     def release(self) -> Release:
         """Return the current release, all of one moment."""
 
-    def change_release(self, release: Release, *, expected_revision: int, entry: HistoryEntry) -> Release:
-        """Make `release` the current one and record the entry, all in one step.
+    def change_release(
+        self, release: Release, *, expected_revision: int, entry: HistoryEntry, retiring: Sequence[HistoryEntry] = ()
+    ) -> Release:
+        """Make `release` the current one, retire versions that it needs no longer, and record it, all in one step.
 
-        Its revision must be `expected_revision` + 1.
+        Args:
+            release: Its revision must be `expected_revision` + 1.
+            expected_revision: Of the current release.
+            entry: What is recorded about the release.
+            retiring: What is recorded about the versions to retire, each of which is an entry's own.
 
         Raises:
             ReleaseMoved: The current revision is not `expected_revision`. Nothing changed.
-            VersionInUse: It names a version that is not deployed, not seeded, or retired. Nothing changed.
+            VersionInUse: It names a version that is not deployed, not seeded, retired or retiring. Nothing changed.
         """
 
     def record(self, entry: HistoryEntry) -> None:

@@ -6,13 +6,13 @@ Pure: an adapter reads, asks, and writes, all in one transaction, so that what w
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import msgspec
 
 from kappa.errors import Fenced, ReleaseMoved, VersionInUse
 from kappa.model.schema import ViewTable
-from kappa.ports.release import Release
+from kappa.ports.release import HistoryEntry, Release
 from kappa.ports.versions import BUNDLE_BYTES_MAX, Deployment, Version
 
 
@@ -116,3 +116,20 @@ def refuse_release(release: Release, *, current: Release, expected_revision: int
             case _:
                 reason = "is retired"
         raise VersionInUse(view=view, version=number, reason=f"{reason}: the release cannot name it")
+
+
+def retired_with(release: Release, retiring: Sequence[HistoryEntry]) -> Iterator[tuple[str, int]]:
+    """Yield view and number of each version that is retired together with a change of the release.
+
+    Args:
+        release: What is to become the release.
+        retiring: What is recorded about them.
+
+    Raises:
+        VersionInUse: The release names one of them.
+    """
+    for entry in retiring:
+        assert entry.view is not None, entry
+        assert entry.version is not None, entry
+        refuse_retiring(entry.view, entry.version, release)
+        yield entry.view, entry.version

@@ -104,6 +104,23 @@ class ControlReleaseLaws(ControlLaws):
 
         assert deployed.history(limit=10) == [promoted]
 
+    def test_what_it_needs_no_longer_is_retired_with_it(self, deployed: ControlStore) -> None:
+        promoted, retired = entry("1", view="users", version=2), entry("2", view="users", version=1)
+
+        deployed.change_release(Release(1, {"users": 2}), expected_revision=0, entry=promoted, retiring=[retired])
+
+        assert [version.retired_at is not None for version in deployed.versions("users")] == [True, False]
+        assert deployed.history(limit=10) == [retired, promoted]
+
+    def test_what_it_names_is_not_retired_with_it(self, deployed: ControlStore) -> None:
+        retired = entry("2", view="users", version=1)
+
+        with pytest.raises(VersionInUse):
+            deployed.change_release(Release(1, {"users": 1}), expected_revision=0, entry=entry("1"), retiring=[retired])
+
+        assert (deployed.release(), deployed.history(limit=10)) == (Release(0, {}), [])
+        assert all(version.retired_at is None for version in deployed.versions())
+
     @pytest.mark.parametrize("expected_revision", [0, 2])
     def test_a_change_from_another_revision_changes_nothing(
         self, deployed: ControlStore, expected_revision: int

@@ -8,18 +8,20 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from datetime import UTC, datetime
 
 import msgspec
 from psycopg import errors
 
 from kappa.adapters.postgres.control_part import ControlPart
 from kappa.adapters.postgres.control_reading import read_release, read_versions
+from kappa.adapters.postgres.control_versions import RETIRE
 from kappa.adapters.postgres.database import Connection
 from kappa.adapters.postgres.public_views import swap
 from kappa.adapters.postgres.values import escaped, unescaped
 from kappa.errors import StoreUnavailable
 from kappa.ports.release import HistoryEntry, Release
-from kappa.ports.rules import refuse_release
+from kappa.ports.rules import refuse_release, retired_with
 
 SCHEMA = """
     CREATE TABLE release (document text NOT NULL);
@@ -49,11 +51,13 @@ class PostgresRelease(ControlPart):
         with self._reading() as connection:
             return read_release(connection)
 
-    def change_release(self, release: Release, *, expected_revision: int, entry: HistoryEntry) -> Release:
+    def change_release(
+        self, release: Release, *, expected_revision: int, entry: HistoryEntry, retiring: Sequence[HistoryEntry] = ()
+    ) -> Release:
         assert release.revision == expected_revision + 1, (release, expected_revision)
         for attempt in range(1, SWAP_ATTEMPTS_MAX + 1):
             try:
-                self._try_to_change(release, expected_revision, entry)
+                self._try_to_change(release, expected_revision, entry, retiring)
             except StoreUnavailable as error:
                 if attempt == SWAP_ATTEMPTS_MAX or not isinstance(error.__cause__, errors.LockNotAvailable):
                     raise
@@ -62,13 +66,18 @@ class PostgresRelease(ControlPart):
                 return release
         raise AssertionError("unreachable")
 
-    def _try_to_change(self, release: Release, expected_revision: int, entry: HistoryEntry) -> None:
+    def _try_to_change(
+        self, release: Release, expected_revision: int, entry: HistoryEntry, retiring: Sequence[HistoryEntry]
+    ) -> None:
         with self._transaction() as connection:
             current = read_release(connection)
             versions = read_versions(connection)
             refuse_release(release, current=current, expected_revision=expected_revision, versions=versions)
             connection.execute("UPDATE release SET document = %s", (msgspec.json.encode(release).decode(),))
-            _insert(connection, entry)
+            for view, version in retired_with(release, retiring):
+                connection.execute(RETIRE, (datetime.now(UTC), False, view, version))
+            for each in (entry, *retiring):
+                _insert(connection, each)
             # Last, because from here on readers wait for the end of the transaction.
             connection.execute(f"SET LOCAL lock_timeout = {round(SWAP_LOCK_TIMEOUT_S * 1_000)}")
             tables = {(version.table.view, version.table.version): version.table for version in versions}

@@ -32,6 +32,9 @@ SCHEMA = """
     );
 """
 
+# A version is retired once.
+RETIRE = "UPDATE versions SET retired_at = %s, aborted = %s WHERE view = %s AND version = %s AND retired_at IS NULL"
+
 
 class PostgresVersions(ControlPart):
     """The versions of all views."""
@@ -78,10 +81,7 @@ class PostgresVersions(ControlPart):
             if _recorded(connection, view, version).retired_at is not None:
                 return
             refuse_retiring(view, version, read_release(connection))
-            connection.execute(
-                "UPDATE versions SET retired_at = %s, aborted = %s WHERE view = %s AND version = %s",
-                (datetime.now(UTC), aborted, view, version),
-            )
+            connection.execute(RETIRE, (datetime.now(UTC), aborted, view, version))
 
     def dropped(self, view: str, version: int) -> None:
         with self._transaction() as connection:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 
 import msgspec
 
 from kappa.adapters.sqlite.control_file import ControlFile
 from kappa.adapters.sqlite.control_reading import read_release, read_versions
+from kappa.adapters.sqlite.control_versions import RETIRE
 from kappa.ports.release import HistoryEntry, Release
-from kappa.ports.rules import refuse_release
+from kappa.ports.rules import refuse_release, retired_with
 
 SCHEMA = """
     CREATE TABLE release (document TEXT NOT NULL);
@@ -33,7 +35,9 @@ class SqliteRelease(ControlFile):
         with self._reading() as connection:
             return read_release(connection)
 
-    def change_release(self, release: Release, *, expected_revision: int, entry: HistoryEntry) -> Release:
+    def change_release(
+        self, release: Release, *, expected_revision: int, entry: HistoryEntry, retiring: Sequence[HistoryEntry] = ()
+    ) -> Release:
         assert release.revision == expected_revision + 1, (release, expected_revision)
         with self._transaction() as connection:
             refuse_release(
@@ -43,7 +47,9 @@ class SqliteRelease(ControlFile):
                 versions=read_versions(connection),
             )
             connection.execute("UPDATE release SET document = ?", (msgspec.json.encode(release).decode(),))
-            connection.execute(_INSERT_ENTRY, _columns(entry))
+            for view, version in retired_with(release, retiring):
+                connection.execute(RETIRE, (datetime.now(UTC).isoformat(), False, view, version))
+            connection.executemany(_INSERT_ENTRY, [_columns(each) for each in (entry, *retiring)])
         return release
 
     def record(self, entry: HistoryEntry) -> None:

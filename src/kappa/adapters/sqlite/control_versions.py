@@ -31,6 +31,9 @@ SCHEMA = """
     );
 """
 
+# A version is retired once.
+RETIRE = "UPDATE versions SET retired_at = ?, aborted = ? WHERE view = ? AND version = ? AND retired_at IS NULL"
+
 
 class SqliteVersions(ControlFile):
     """The versions of all views."""
@@ -76,10 +79,7 @@ class SqliteVersions(ControlFile):
             if _recorded(connection, view, version).retired_at is not None:
                 return
             refuse_retiring(view, version, read_release(connection))
-            connection.execute(
-                "UPDATE versions SET retired_at = ?, aborted = ? WHERE view = ? AND version = ?",
-                (datetime.now(UTC).isoformat(), aborted, view, version),
-            )
+            connection.execute(RETIRE, (datetime.now(UTC).isoformat(), aborted, view, version))
 
     def dropped(self, view: str, version: int) -> None:
         with self._transaction() as connection:
