@@ -76,6 +76,9 @@ MIGRATED = CODE.replace(", total", ", migrate, total").replace(
 """,
 )
 FEWER_SALES = NET.replace("count(Sold)", "count(Sold, where=Sold.cents > 5)")
+REFUND = NewRecord(
+    b"shop 1", msgspec.json.encode({"type": "Sold", "timestamp": START, "shop": "shop 1", "cents": -1}), 0
+)
 
 
 class Folding:
@@ -400,14 +403,27 @@ def test_a_canary_that_does_not_pass_a_gate_loses_its_share(shops: Pipeline) -> 
     walk = shops.applying().walk(record, promote=True)
     while shops.app.control.release().canaries != {"shop": Canary(2, 10)}:
         next(walk)
-    refund = msgspec.json.encode({"type": "Sold", "timestamp": START, "shop": "shop 1", "cents": -1})
-    shops.app.events.append([NewRecord(b"shop 1", refund, 0)])
+    shops.app.events.append([REFUND])
 
     with pytest.raises(ReleaseRefused, match="its share was taken back"):
         outcome(walk)
 
     assert shops.app.control.release().canaries == {}
     assert [entry.action for entry in shops.app.control.history(limit=3)][:2] == ["shift", "shift"]
+
+
+def test_if_one_canary_does_not_pass_those_of_the_other_views_lose_their_shares_too(shops: Pipeline) -> None:
+    """They are promoted together or not at all."""
+    code = FEWER_SALES.replace("> 5", ">= 0").replace("maximum(Sold.cents)", "maximum(Sold.cents - 1)")
+    walk = shops.applying().walk(shops.plan(code, strategy="incremental", shares=(10,)), promote=True)
+    while shops.app.control.release().canaries != {"shop": Canary(2, 10), "till": Canary(2, 10)}:
+        next(walk)
+    shops.app.events.append([REFUND])
+
+    with pytest.raises(ReleaseRefused, match="the shares of all the plan's views were taken back") as refusal:
+        outcome(walk)
+
+    assert (refusal.value.view, shops.app.control.release().canaries) == ("shop", {})
 
 
 def test_a_candidate_that_cannot_be_folded_stops_the_plan_and_nothing_else(shops: Pipeline) -> None:

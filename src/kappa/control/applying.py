@@ -191,7 +191,7 @@ class Applying:
                 return Applied(record.number, PlanState.APPLYING, number - 1, len(plan.steps), describe(step))
             entry_id = f"plan {record.number} step {number}"
             yield StepAdvance(number, describe(step), complete=False)
-            for advance in self._carry_out(step, entry_id):
+            for advance in self._carry_out(step, entry_id, plan):
                 yield StepAdvance(number, describe(step), complete=False, advance=advance)
             self._control.advance_plan(record.number, steps_done=number, state=PlanState.APPLYING)
             yield StepAdvance(number, describe(step), complete=True)
@@ -227,7 +227,7 @@ class Applying:
                 self._control.advance_plan(other.number, steps_done=other.steps_done, state=PlanState.ABANDONED)
         self._control.advance_plan(record.number, steps_done=0, state=PlanState.APPLYING)
 
-    def _carry_out(self, step: Step, entry_id: str) -> Generator[Advance, None, None]:
+    def _carry_out(self, step: Step, entry_id: str, plan: Plan) -> Generator[Advance, None, None]:
         match step:
             case Deploy():
                 self._deploy(step, entry_id)
@@ -247,7 +247,7 @@ class Applying:
                 shift = self._releasing.shift(step.view, shares, wait_s=WAIT_S, entry_id=entry_id)
                 yield from self._waiting(shift)
             case Gate():
-                yield from self._gate(step, entry_id)
+                yield from self._gate(step, entry_id, plan)
             case Promote():
                 promotion = self._releasing.promote(step.versions, wait_s=WAIT_S, entry_id=entry_id)
                 yield from self._waiting(promotion)
@@ -306,8 +306,8 @@ class Applying:
             )
             yield from self._while_running(comparison)
 
-    def _gate(self, step: Gate, entry_id: str) -> Generator[Advance, None, None]:
-        """Compare again; if the candidate is not fit, take its share back, and say why."""
+    def _gate(self, step: Gate, entry_id: str, plan: Plan) -> Generator[Advance, None, None]:
+        """Compare again; if the candidate is not fit, take its share back, and those given together with it."""
         version = self._version(step.view, step.right)
         try:
             self._refuse_failed(version, self._runner.poll())
@@ -317,12 +317,17 @@ class Applying:
         except WorkerFailed as error:
             objection = error.message
         if objection is not None:
-            back = self._releasing.shift(step.view, {step.right: 0.0}, wait_s=0.0, entry_id=f"{entry_id} back")
-            yield from self._waiting(back)
+            candidates = {(view.view, view.candidate) for view in plan.views}
+            canaries = self._control.release().canaries.items()
+            given = {view: canary.version for view, canary in canaries if (view, canary.version) in candidates}
+            for view, number in given.items():
+                back = self._releasing.shift(view, {number: 0.0}, wait_s=0.0, entry_id=f"{entry_id} back {view}")
+                yield from self._waiting(back)
+            taken = "its share was" if len(given) <= 1 else "the shares of all the plan's views were"
             raise ReleaseRefused(
                 view=step.view,
                 version=step.right,
-                reason=f"does not pass: {objection}; its share was taken back",
+                reason=f"does not pass: {objection}; {taken} taken back",
                 next_step=f"look at `kappa diff {step.view}`; go on with `kappa apply --promote`, or give it up: "
                 f"kappa abort {step.view} v{step.right}",
             )
