@@ -153,6 +153,29 @@ def test_what_makes_loss_likelier_is_warned_of(logs: KafkaLogs, address: str, ad
     ]
 
 
+def test_a_topic_of_sources_that_somebody_else_made_is_refused_or_warned_of(
+    logs: KafkaLogs, log: KafkaLog, admin: AdminClient, prefix: str
+):
+    create(admin, f"{prefix}events-by-page.sources", 3)
+    with pytest.raises(ProjectError, match="sources has 3 partitions, not 1"):
+        logs.open("events-by-page", partition_count=4)
+
+    create(admin, f"{prefix}events-by-city.sources", 1, cleanup_policy="delete")
+    logs.open("events-by-city", partition_count=4)
+    assert [warning for warning in logs.warnings() if "events-by-city" in warning] == [
+        f"{prefix}events-by-city.sources is not compacted: retention deletes how far each source was ingested"
+    ]
+
+
+def test_topics_of_others_that_begin_alike_are_no_logs(
+    logs: KafkaLogs, log: KafkaLog, address: str, admin: AdminClient, prefix: str
+):
+    create(admin, f"{prefix}orders", 6)
+    KafkaLogs(address, prefix=f"{prefix}eu.", durability=ONE).open("events", partition_count=4)
+
+    assert logs.names() == ["events"]
+
+
 def test_more_replicas_than_brokers_are_refused(address: str, prefix: str):
     with pytest.raises(StoreUnavailable, match="replication") as refusal:
         KafkaLogs(address, prefix=prefix, durability=Durability()).open("events", partition_count=4)
@@ -284,6 +307,22 @@ def test_an_append_that_was_committed_unheard_is_not_repeated(log: KafkaLog):
     log.append(numbers(0, 3), source=source)
 
     assert values(log) == [b"0", b"1", b"2"]
+
+
+def test_an_append_that_is_committed_succeeds_although_nobody_can_say_whether_readers_see_it(
+    log: KafkaLog, monkeypatch: pytest.MonkeyPatch
+):
+    """As when brokers go away just then: told to try again, the caller would find that its source has moved."""
+
+    def unavailable() -> dict[int, int]:
+        raise StoreUnavailable(store="Kafka", cause="two of three brokers are down")
+
+    monkeypatch.setattr(log._reader, "ends_uncommitted", unavailable)
+
+    log.append(numbers(0, 3), source=Source("file", None, "3"))
+
+    monkeypatch.undo()
+    assert_eventually_read(log, [b"0", b"1", b"2"])
 
 
 def test_copies_tell_their_origin_in_a_repartitioned_log_only(logs: KafkaLogs, log: KafkaLog):

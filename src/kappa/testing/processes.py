@@ -68,7 +68,7 @@ def append_in_turn(
 def append_to_new_logs(open_logs: Callable[[], Logs], *, logs: int) -> None:
     """Append a record to each of `logs` logs, in order; whoever starts later catches up with who creates them."""
     for number in range(logs):
-        with open_logs().open(f"log-{number}", partition_count=1) as log:
+        with open_logs().open(f"events-by-{number}", partition_count=1) as log:
             log.append([NewRecord(b"k", b"")])
 
 

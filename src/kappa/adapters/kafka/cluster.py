@@ -63,6 +63,8 @@ class Cluster:
             # Brokers come back: the default waits for up to ten seconds before it looks again.
             "reconnect.backoff.max.ms": 1_000,
             "topic.metadata.refresh.interval.ms": 10_000,
+            # By default it is not only consumers that ask about a topic which have the broker make it, as it pleases.
+            "allow.auto.create.topics": False,
             **self._options,
             "bootstrap.servers": self.bootstrap_servers,
             **{name.replace("_", "."): value for name, value in own.items()},

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
@@ -113,7 +114,9 @@ class KafkaLog:
             self._disown()
             raise
         if records:
-            self._await_visibility()
+            # It is committed; that readers see it at once is a courtesy.
+            with suppress(StoreUnavailable):
+                self._await_visibility()
 
     def _own(self, source: Source) -> Owner:
         # All copies into a repartitioned log are made by one process, so it needs one right for all its sources.

@@ -53,7 +53,14 @@ class Sender:
         with self._cluster.errors():
             if self._producer is None:
                 # A record never times out by itself: one behind it might still be sent, and leave a gap.
-                own = {**PRODUCER, "message_timeout_ms": 0, "enable_gapless_guarantee": True}
+                # One request at a time: of a producer that a broker does not know yet it takes any batch as the first,
+                # and one that follows a refused one would leave a gap, too.
+                own = {
+                    **PRODUCER,
+                    "message_timeout_ms": 0,
+                    "enable_gapless_guarantee": True,
+                    "max_in_flight_requests_per_connection": 1,
+                }
                 self._producer = Producer(self._cluster.settings(**own))
             producer = self._producer
         failures: list[KafkaError] = []

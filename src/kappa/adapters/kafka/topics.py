@@ -15,7 +15,7 @@ from confluent_kafka.admin import ConfigResource, NewTopic, TopicMetadata
 
 from kappa.adapters.kafka.cluster import REQUEST_TIMEOUT_S, Cluster, cause_of
 from kappa.errors import ProjectError
-from kappa.ports.log import RECORD_BYTES_MAX
+from kappa.ports.log import EVENT_LOG, RECORD_BYTES_MAX
 
 # With a record of the largest size, its headers, and what a batch takes for itself.
 BATCH_BYTES_MAX = RECORD_BYTES_MAX + 64 * 1024
@@ -24,6 +24,7 @@ SOURCES = ".sources"
 
 _COMPACT = "compact"
 _DAY_MS = 24 * 60 * 60 * 1000
+_LOG = re.compile(rf"{EVENT_LOG}(-by-[^.]+)?")
 _LEGAL = re.compile(r"[A-Za-z0-9._-]{1,249}")
 
 
@@ -64,8 +65,9 @@ class Topics:
     def logs(self) -> Sequence[str]:
         """Return the names of the logs that exist, sorted."""
         found = self._cluster.patiently(lambda: self._cluster.admin.list_topics(timeout=REQUEST_TIMEOUT_S)).topics
+        # Topics of others may begin alike.
         mine = [topic.removeprefix(self._prefix) for topic in found if topic.startswith(self._prefix)]
-        return sorted(log for log in mine if not log.endswith(SOURCES) and not log.startswith("__"))
+        return sorted(log for log in mine if _LOG.fullmatch(log) and log + SOURCES in mine)
 
     def require(self, log: str, *, partition_count: int) -> None:
         """Create a log's topics if they are missing, and refuse what exists with another number of partitions.
@@ -79,9 +81,15 @@ class Topics:
         if found is None:
             self._create(topic, self._log_settings(), partition_count)
             found = self._cluster.patiently(lambda: self._led(topic))
-        if self._find(topic + SOURCES) is None:
+        sources = self._find(topic + SOURCES)
+        if sources is None:
             self._create(topic + SOURCES, self._sources_settings(), 1)
-            self._cluster.patiently(lambda: self._led(topic + SOURCES))
+            sources = self._cluster.patiently(lambda: self._led(topic + SOURCES))
+        if len(sources.partitions) != 1:
+            raise ProjectError(
+                f"the topic {topic + SOURCES} has {len(sources.partitions)} partitions, not 1: somebody else made it",
+                next_step="delete it if nothing was appended to the log yet; kappa makes it as it must be",
+            )
         if (count := len(found.partitions)) != partition_count:
             raise _other_partitions(log, count, wanted=partition_count)
 
@@ -101,7 +109,10 @@ class Topics:
                 "--add-config cleanup.policy=delete; what it has deleted is lost, so ingest it anew",
             )
         metadata = self._cluster.patiently(lambda: self._led(topic))
-        return _warnings(topic, settings, metadata, self._durability)
+        warnings = list(_warnings(topic, settings, metadata, self._durability))
+        if _COMPACT not in _settings(self._cluster, topic + SOURCES)["cleanup.policy"]:
+            warnings.append(f"{topic + SOURCES} is not compacted: retention deletes how far each source was ingested")
+        return warnings
 
     def _find(self, topic: str) -> TopicMetadata | None:
         found = self._cluster.patiently(lambda: self._cluster.admin.list_topics(topic, timeout=REQUEST_TIMEOUT_S))
