@@ -19,7 +19,7 @@ from kappa.model.records import NewRecord, Record
 from kappa.model.rekeying import Rekeying
 from kappa.ports import Log
 from kappa.ports.control import RejectedInput
-from kappa.ports.log import copied_up_to
+from kappa.ports.log import RECORD_BYTES_MAX, copied_up_to
 from kappa.testing.reading import all_batches
 
 PARTITIONS = 4
@@ -160,6 +160,20 @@ def test_an_event_of_a_type_that_nobody_declared_yet_is_copied_if_it_has_the_fie
 
     repartitioner(source, target, []).step()
 
+    assert [copy.key for copy in records(target)] == [b"/cart"]
+
+
+def test_what_is_too_large_with_its_other_key_is_noted_and_holds_up_nothing(logs: tuple[Log, Log]) -> None:
+    source, target = logs
+    page, event = b"/" + b"p" * 100, b'{"type":"PageView","_schema_version":2,"user_id":"a","page":"%s","x":"%s"}'
+    filler = b"x" * (RECORD_BYTES_MAX - 1 - len(event % (page, b"")))
+    source.append([NewRecord(b"a", event % (page, filler)), view_of("a", "/cart")])
+    rejected: list[RejectedInput] = []
+
+    repartitioner(source, target, rejected).step()
+
+    (only,) = rejected
+    assert only.reason == "1,048,676 bytes with the key that it is copied by, more than 1,048,576"
     assert [copy.key for copy in records(target)] == [b"/cart"]
 
 

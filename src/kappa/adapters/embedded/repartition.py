@@ -2,7 +2,7 @@
 
 Each copy carries its origin, and how far a partition was copied is noted no earlier than its copies. Where a log cannot
 do both at once, a repartitioner that was killed copies some again, and readers pass over them: so the copies of one
-partition are appended in its order, without a gap. What has no key is noted as rejected input, not dropped in silence.
+partition are appended in its order, without a gap. What has no key, or is too large with it, is noted as rejected.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from kappa.model.records import NewRecord, Record, Source
 from kappa.model.rekeying import Rekeying
 from kappa.ports import Log
 from kappa.ports.control import RejectedInput
-from kappa.ports.log import copied_up_to, source_name
+from kappa.ports.log import RECORD_BYTES_MAX, copied_up_to, source_name
 from kappa.ports.waiting import Waiter, patiently
 
 # An append costs a disk flush, so a repartitioner that is behind copies several batches at once.
@@ -85,8 +85,13 @@ class Repartitioner:
             except Rejected as error:
                 rejected.append(self._rejected(record, str(error)))
                 continue
-            if key is not None:
-                copies.append(NewRecord(key, record.value, record.event_time_us, (partition, record.offset)))
+            if key is None:
+                continue
+            if (size := len(key) + len(record.value)) > RECORD_BYTES_MAX:
+                reason = f"{size:,} bytes with the key that it is copied by, more than {RECORD_BYTES_MAX:,}"
+                rejected.append(self._rejected(record, reason))
+                continue
+            copies.append(NewRecord(key, record.value, record.event_time_us, (partition, record.offset)))
         name = source_name(self._source.name, partition)
         # Rejected input first: recording it again after a crash changes nothing, losing it would.
         if rejected:
