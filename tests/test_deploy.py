@@ -7,6 +7,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+import yaml
 
 from kappa.config import SECTIONS, environment_name
 
@@ -39,3 +40,11 @@ def test_no_secret_has_a_value(file: Path) -> None:
     given = re.findall(r"^\s*(\w*(?:PASSWORD|SECRET\w*|ACCESS_KEY\w*))(?:=|: )(\S+)", text, re.MULTILINE)
 
     assert [name for name, value in given if not value.startswith("${")] == []
+
+
+def test_no_service_of_the_cluster_is_taken_for_a_setting() -> None:
+    """Kubernetes would give each as variables, such as KAPPA_KAFKA_BOOTSTRAP_SERVICE_HOST."""
+    documents = list(yaml.safe_load_all((DEPLOY / "kubernetes" / "kappa.yaml").read_text()))
+    pods = [document["spec"]["template"]["spec"] for document in documents if "template" in document.get("spec", {})]
+
+    assert [pod.get("enableServiceLinks") for pod in pods] == [False, False]

@@ -1,16 +1,26 @@
-"""A broker that is reached by TLS and a password only: what `kafka.options` are for."""
+"""A broker that is reached by TLS and a password only, and allows nothing but what deploy/ grants."""
 
 from __future__ import annotations
 
 import dataclasses
 import os
+import re
 import signal
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+import yaml
+from confluent_kafka.admin import (
+    AclBinding,
+    AclOperation,
+    AclPermissionType,
+    AdminClient,
+    ResourcePatternType,
+    ResourceType,
+)
 from servers.conftest import free_port
 
 from kappa.adapters.kafka import cluster
@@ -28,6 +38,7 @@ from kappa.testing.reading import all_batches
 
 pytestmark = pytest.mark.slow
 
+DEPLOY = Path(__file__).parents[2] / "deploy"
 PASSWORD = 'a "pass\\word"'  # noqa: S105 - of a broker that lives for these tests
 LOGIN = "org.apache.kafka.common.security.plain.PlainLoginModule required"
 # Java's client, which Flink reads by, asks for the names of topics.
@@ -92,6 +103,31 @@ def make_certificate(folder: Path) -> Path:
     return certificate
 
 
+def granted_by_manifest() -> Iterator[AclBinding]:
+    """Yield what deploy/ lets a project's user do."""
+    documents = yaml.safe_load_all((DEPLOY / "kubernetes" / "kafka.yaml").read_text())
+    (user,) = [document for document in documents if document["kind"] == "KafkaUser"]
+    for rule in user["spec"]["authorization"]["acls"]:
+        resource = rule["resource"]
+        kind = ResourceType[_words(resource["type"]).replace("CLUSTER", "BROKER")]
+        pattern = ResourcePatternType.PREFIXED if resource.get("patternType") else ResourcePatternType.LITERAL
+        for operation in rule["operations"]:
+            allowed = AclOperation[_words(operation)], AclPermissionType.ALLOW
+            yield AclBinding(kind, resource.get("name", "kafka-cluster"), pattern, "User:kappa", "*", *allowed)
+
+
+def _words(name: str) -> str:
+    """Return what the client calls something that Strimzi calls `someThing`."""
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).upper()
+
+
+def grant(broker: Secured, rules: Iterable[AclBinding]) -> None:
+    options = broker.options(sasl_username="broker", sasl_password="secret")  # noqa: S106
+    admin = AdminClient({"bootstrap.servers": broker.address, "log_level": 0, **options})
+    for granted in admin.create_acls(list(rules)).values():
+        granted.result(30)
+
+
 @pytest.fixture(scope="module")
 def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secured]:
     folder = tmp_path_factory.mktemp("secured")
@@ -103,11 +139,18 @@ def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secured]:
     (part,) = brokers(Site(folder=folder, cluster_id=cluster, ports=ports, secrets=secrets, software=software), count=1)
     password = PASSWORD.replace("\\", "\\\\").replace('"', '\\"').replace("\\", "\\\\")
     users = f'username="broker" password="secret" user_broker="secret" user_kappa="{password}"'
-    properties = part.files["server.properties"].replace("CLIENTS:PLAINTEXT", "CLIENTS:SASL_SSL") + (
+    properties = (
+        part.files["server.properties"]
+        .replace("CLIENTS:PLAINTEXT", "CLIENTS:SASL_SSL")
+        # As brokers do by default.
+        .replace("auto.create.topics.enable=false", "auto.create.topics.enable=true")
+    ) + (
         f"sasl.enabled.mechanisms=PLAIN\nsasl.mechanism.inter.broker.protocol=PLAIN\n"
         f"listener.name.clients.plain.sasl.jaas.config={LOGIN} {users};\n"
         f"ssl.keystore.type=PEM\nssl.keystore.location={folder / 'keystore.pem'}\n"
         f"ssl.truststore.type=PEM\nssl.truststore.location={authority}\n"
+        "authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer\n"
+        "super.users=User:broker;User:ANONYMOUS\n"  # nobody but the controller is anonymous
     )
     part = dataclasses.replace(part, files={"server.properties": properties})
     part.folder.mkdir()
@@ -126,6 +169,7 @@ def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secured]:
         broker = Secured(part.address, authority, software.kafka)
         try:
             eventually(lambda: reachable(broker), timeout_s=120)
+            grant(broker, granted_by_manifest())
             yield broker
         finally:
             os.killpg(process.pid, signal.SIGKILL)
