@@ -17,6 +17,7 @@ from kappa.adapters.flink.savepoints import SavepointNotes
 from kappa.app import App
 from kappa.config import load_settings
 from kappa.control.versions import FirstVersions
+from kappa.errors import StoreUnavailable
 from kappa.ports import Deployment, Engine
 from kappa.ports.engine import JobLoad
 from kappa.stack import Stack
@@ -219,7 +220,21 @@ def test_the_job_of_a_version_that_was_retired_meanwhile_is_ended(world: Cluster
     assert_as_undisturbed(world)
 
 
-def test_a_job_that_works_by_another_profile_than_the_settings_say_is_changed(world: Cluster) -> None:
+def test_a_job_that_works_by_another_profile_than_the_settings_say_is_changed_whatever_is_forgotten(
+    world: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The cluster knows nothing of the first request, as after its JobManager was restarted; no note can be kept."""
+    really_stop = FlinkRest.stop
+
+    def stop(rest: FlinkRest, job_id: str, *, folder: str) -> str:
+        monkeypatch.setattr(FlinkRest, "stop", really_stop)
+        return "0" * 32
+
+    def keep(notes: SavepointNotes, table: str, *, job: str, location: str) -> None:
+        raise StoreUnavailable(store="the bucket", cause="it is away")
+
+    monkeypatch.setattr(FlinkRest, "stop", stop)
+    monkeypatch.setattr(SavepointNotes, "keep", keep)
     world.log.append(deposits(0, 500))
     world.engine.start(world.version)
     wait_until_caught_up(world)

@@ -31,7 +31,13 @@ def test_what_the_environment_adds_to_a_connection_string_is_in_what_a_job_gets(
 
 
 def test_what_a_job_commits_is_on_disk_whatever_the_servers_setting(postgres_server):
-    assert "-c synchronous_commit=on" in reach(postgres_server.dsn).properties["options"]
+    options = reach(postgres_server.dsn).properties["options"]
+
+    with psycopg.connect(postgres_server.dsn, options=options) as connection:
+        settings = dict(connection.execute("SELECT name, setting FROM pg_settings").fetchall())
+    assert settings["synchronous_commit"] == "on"
+    assert settings["idle_in_transaction_session_timeout"] == "60000"
+    assert settings["tcp_keepalives_idle"] == "10"
 
 
 @pytest.mark.parametrize("parameters", [{"dbname": "shop"}, {"dbname": "shop", "host": "db1,/run/postgresql"}])

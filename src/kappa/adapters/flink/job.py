@@ -128,7 +128,7 @@ class VersionJob:
         if self._submission is not None:
             self._follow_submission(self._submission)
         elif self._turning is not None and self.job_id is not None:
-            self._follow_turning(self.job_id, self._turning)
+            self._follow_turning(self.job_id, self._turning, jobs)
         elif self.job_id is None:
             # One that was cancelled may take a moment to end.
             if mine := [job for job in self._own(jobs) if job.state != "CANCELLING"]:
@@ -271,13 +271,20 @@ class VersionJob:
             if self._misshapen or self._cluster.lag(self.version) <= LIVE_LAG_MAX:
                 self._turning = self._cluster.rest.stop(job.id, folder=self._cluster.savepoint_folder)
 
-    def _follow_turning(self, job_id: str, request_id: str) -> None:
+    def _follow_turning(self, job_id: str, request_id: str, jobs: Sequence[Job]) -> None:
         """Submit the job by its other profile once the savepoint is there. If it fails, the job has gone on."""
         savepoint = self._cluster.rest.savepoint(job_id, request_id)
-        if savepoint.done:
+        if savepoint is None:
+            # A JobManager that is started again has forgotten the request; the job goes on if there is another one.
+            self._turning = None
+            if not any(job.id == job_id and not job.ended for job in jobs):
+                self._start_again("the cluster had forgotten the job when it was to go on by another profile")
+        elif savepoint.done:
             self._turning = None
             if savepoint.location:
-                self._cluster.notes.keep(self.version.table.name, job=self._name, location=savepoint.location)
+                # Without the note it goes on from committed progress; it must go on.
+                with contextlib.suppress(StoreUnavailable):
+                    self._cluster.notes.keep(self.version.table.name, job=self._name, location=savepoint.location)
                 self.state, self.detail = "starting", ""
                 self.job_id, self._start_at, self._misshapen = None, time.monotonic(), False
 

@@ -11,6 +11,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Mapping, Sequence
+from http import HTTPStatus
 from typing import Any, TypeVar
 
 import msgspec
@@ -206,9 +207,14 @@ class FlinkRest:
         request = {"drain": False, "formatType": "NATIVE", **({"targetDirectory": folder} if folder else {})}
         return self._ask("POST", f"/jobs/{job_id}/stop", _Triggered, request).id
 
-    def savepoint(self, job_id: str, request_id: str) -> Savepoint:
-        """Return how far a savepoint is that `stop` asked for."""
-        answer = self._get(f"/jobs/{job_id}/savepoints/{request_id}", _SavepointAnswer)
+    def savepoint(self, job_id: str, request_id: str) -> Savepoint | None:
+        """Return how far a savepoint is that `stop` asked for; None if the cluster knows nothing of it any more."""
+        try:
+            answer = self._get(f"/jobs/{job_id}/savepoints/{request_id}", _SavepointAnswer)
+        except StoreUnavailable as error:
+            if isinstance(error.__cause__, urllib.error.HTTPError) and error.__cause__.code == HTTPStatus.NOT_FOUND:
+                return None
+            raise
         if answer.status.get("id") != "COMPLETED":
             return Savepoint(done=False)
         operation = answer.operation or _Operation()

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 import msgspec
 from psycopg.conninfo import make_conninfo
 
-from kappa.adapters.postgres.database import Database, final
+from kappa.adapters.postgres.database import IDLE_IN_TRANSACTION_TIMEOUT_S, Database, final
 
 # What libpq calls it -> what JDBC calls it. The rest has no counterpart, or is not about reaching the server.
 _PROPERTIES = {
@@ -25,6 +25,13 @@ _PROPERTIES = {
     "connect_timeout": "connectTimeout",
 }
 _DEFAULT_PORT = "5432"
+_SESSION = {
+    "synchronous_commit": "on",
+    "idle_in_transaction_session_timeout": f"{IDLE_IN_TRANSACTION_TIMEOUT_S:.0f}s",
+    "tcp_keepalives_idle": "10",
+    "tcp_keepalives_interval": "5",
+    "tcp_keepalives_count": "4",
+}
 
 
 class Reached(msgspec.Struct, frozen=True):
@@ -84,7 +91,8 @@ def _url(given: Mapping[str, str], hosts: list[str]) -> str:
 
 
 def _properties(given: Mapping[str, str]) -> Mapping[str, str]:
-    """Return the properties of a connection that writes: as on ours, what commits is on disk.
+    """Return the properties of a connection that writes. As on ours, what commits is on disk, and the server lets go of
+    the locks of a process that was stopped in a transaction, or whose machine has vanished.
 
     >>> _properties({"user": "ana", "password": "x", "target_session_attrs": "read-write"})["targetServerType"]
     'primary'
@@ -92,4 +100,5 @@ def _properties(given: Mapping[str, str]) -> Mapping[str, str]:
     properties = {_PROPERTIES[name]: value for name, value in given.items() if name in _PROPERTIES}
     if given.get("target_session_attrs") in ("read-write", "primary"):
         properties["targetServerType"] = "primary"
-    return {**properties, "options": f"{given.get('options', '')} -c synchronous_commit=on".strip()}
+    session = " ".join(f"-c {name}={value}" for name, value in _SESSION.items())
+    return {**properties, "options": f"{given.get('options', '')} {session}".strip()}
