@@ -12,8 +12,14 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+from confluent_kafka.admin import AdminClient, NewPartitions
 
+from kappa.app import App
+from kappa.config import load_settings
+from kappa.control import running
+from kappa.errors import ProjectError
 from kappa.stack import Stack
+from kappa.testing.eventually import eventually
 
 pytestmark = pytest.mark.slow
 
@@ -23,6 +29,15 @@ QUERIES = (
     "SELECT user_id, total_orders, total_spent, email, city FROM user_profile ORDER BY user_id",
     "SELECT page, views, mobile_views, visitors FROM page_popularity ORDER BY page",
 )
+VISITS = """
+from kappa import Event, View, count
+
+class Visited(Event):
+    user: str
+
+class Visitor(View, key="user"):
+    visits: int = count(Visited)
+"""
 
 
 def run(folder: Path, *command: str | Path, environment: Mapping[str, str]) -> str:
@@ -48,8 +63,10 @@ def rows_of(folder: Path, environment: Mapping[str, str]) -> list[object]:
     ]
 
 
-def test_a_project_on_kafka_gives_the_rows_of_one_in_files(small_stack: Stack, tmp_path: Path) -> None:
-    kafka = {
+@pytest.fixture
+def kafka(small_stack: Stack) -> dict[str, str]:
+    """The environment of a project whose logs are topics."""
+    return {
         "KAPPA_LOG_STORE": "kafka",
         "KAPPA_KAFKA_BOOTSTRAP_SERVERS": small_stack.address("kafka"),
         "KAPPA_KAFKA_TOPIC_PREFIX": f"{uuid.uuid4().hex[:8]}.",
@@ -57,7 +74,33 @@ def test_a_project_on_kafka_gives_the_rows_of_one_in_files(small_stack: Stack, t
         "KAPPA_KAFKA_MIN_INSYNC_REPLICAS": "1",
     }
 
+
+def test_a_project_on_kafka_gives_the_rows_of_one_in_files(kafka: dict[str, str], tmp_path: Path) -> None:
     rows = rows_of(tmp_path / "kafka", kafka)
 
     assert rows == rows_of(tmp_path / "files", {})
     assert all(rows)
+
+
+def test_a_topic_that_grows_while_it_is_read_ends_the_run_with_the_remedy(
+    kafka: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Producers send keys to the new partitions at once, which nothing reads."""
+    monkeypatch.setattr(running, "LOGS_INTERVAL_S", 0.0)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    (tmp_path / "kappa.toml").write_text(
+        '[project]\nname = "visits"\nmodules = ["grown_visits"]\n[log]\nkey = "user"\n'
+    )
+    (tmp_path / "grown_visits.py").write_text(VISITS)
+    topic = f"{kafka['KAPPA_KAFKA_TOPIC_PREFIX']}events"
+    admin = AdminClient({"bootstrap.servers": kafka["KAPPA_KAFKA_BOOTSTRAP_SERVERS"], "log_level": 0})
+
+    with App(load_settings(tmp_path, {**os.environ, **kafka})) as app, app.run() as run:
+        eventually(lambda: run.poll().caught_up)
+        partitions = len(admin.list_topics(topic).topics[topic].partitions)
+        admin.create_partitions([NewPartitions(topic, partitions + 1)])[topic].result(30)
+
+        with pytest.raises(ProjectError, match=f"has {partitions + 1} partitions, not {partitions}") as refusal:
+            eventually(lambda: run.poll() is None)
+
+    assert "the events of a key now lie in two partitions" in (refusal.value.next_step or "")

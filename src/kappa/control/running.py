@@ -25,6 +25,7 @@ from kappa.ports import ControlStore, Engine, Log, RunReport, Version, ViewStore
 REPORT_INTERVAL_S = 0.3
 THROTTLE_INTERVAL_S = 1.0
 HOUSEKEEPING_INTERVAL_S = 3_600.0
+LOGS_INTERVAL_S = 60.0
 # They have work to do, and nobody reads them yet.
 _THROTTLED = {VersionState.DEPLOYED, VersionState.REPLAYING}
 
@@ -87,15 +88,18 @@ class Run:
         self._running: dict[str, Version] = {}
         self._shares: dict[str, float] = {}
         self._reported_at = self._paced_at = self._tidied_at = -math.inf
+        self._logs_checked_at = clock()
 
     def poll(self) -> RunStatus:
         """Bring what runs into line with what is deployed, look after the workers, and say how far everything is.
 
         Raises:
             TakenOver: Another process runs them now.
+            ProjectError: A log is no longer what it was, such as a topic that has grown.
             StoreUnavailable: A store cannot be read now.
         """
         self._check_lock()
+        self._check_logs()
         self._reconcile()
         workers = tuple(self._engine.poll())
         running = sorted(self._running.values(), key=lambda version: (version.table.view, version.table.version))
@@ -117,6 +121,14 @@ class Run:
         if name not in self._logs:
             self._logs[name] = self._open_log(name)
         return self._logs[name]
+
+    def _check_logs(self) -> None:
+        """Open the logs anew, as whoever starts now would: what they are can change while they are read."""
+        if self._clock() - self._logs_checked_at >= LOGS_INTERVAL_S:
+            self._logs_checked_at = self._clock()
+            for name in self._logs:
+                with contextlib.suppress(StoreUnavailable):
+                    self._open_log(name).close()
 
     def _reconcile(self) -> None:
         """Start what is missing, and stop what was retired."""
