@@ -21,7 +21,7 @@ from kappa.control.applying import Applied, Applying, StepAdvance, current_plan,
 from kappa.control.ranges import TimeRange
 from kappa.control.tail import time_of
 from kappa.control.versions import FirstVersions
-from kappa.errors import InputError, PlanNotFound, PlanStale, ReleaseRefused, SeedRefused, WorkerFailed
+from kappa.errors import InputError, PlanNotFound, PlanStale, ReleaseRefused, SeedRefused, VersionNotFound, WorkerFailed
 from kappa.model.kernel import Kernel
 from kappa.model.records import NewRecord
 from kappa.ports import Canary, Deployment, PlanRecord, PlanState, RunReport, WorkerHealth
@@ -424,6 +424,41 @@ def test_if_one_canary_does_not_pass_those_of_the_other_views_lose_their_shares_
         outcome(walk)
 
     assert (refusal.value.view, shops.app.control.release().canaries) == ("shop", {})
+
+
+def test_a_candidate_whose_diff_is_bad_is_given_no_share(shops: Pipeline) -> None:
+    record = shops.plan(FEWER_SALES, strategy="incremental", shares=(10,))
+
+    with pytest.raises(ReleaseRefused, match="breaks what is expected of it"):
+        shops.apply(record)
+
+    assert [entry for entry in shops.app.control.history(limit=10) if entry.action == "shift"] == []
+
+
+def test_a_walk_ends_when_its_candidate_is_aborted_meanwhile(shops: Pipeline) -> None:
+    record = shops.plan(NET)
+    shops.folding.poll = lambda: None  # it never catches up
+    walk = shops.applying().walk(record, promote=False)
+    while (step := next(walk)).advance is None:
+        assert not step.text.startswith("diff")
+    shops.app.releasing.abort("shop", 2)
+
+    with pytest.raises(VersionNotFound, match="shop v2 was aborted"):
+        outcome(walk)
+
+
+def test_what_a_rollback_returns_to_since_the_plan_was_made_is_not_retired_by_it(shops: Pipeline) -> None:
+    shops.apply(shops.plan(NET))
+    record = shops.plan(BOTH.replace("- 1)", "- 2)"))
+    shops.apply(record, promote=False)
+    shops.app.releasing.rollback(["shop"])
+    for _ in shops.app.diff("shop", 1, 3, samples_max=0, keys_about=None):
+        pass
+
+    shops.apply(record)
+
+    assert shops.app.control.release().formers["shop"].version == 1
+    assert shops.app.releasing.rollback(["shop"]).restored == {"shop": 1}
 
 
 def test_a_candidate_that_cannot_be_folded_stops_the_plan_and_nothing_else(shops: Pipeline) -> None:

@@ -7,7 +7,6 @@ import os
 import shutil
 import subprocess
 import sys
-import uuid
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -18,7 +17,6 @@ from kappa.app import App
 from kappa.config import load_settings
 from kappa.control import running
 from kappa.errors import ProjectError
-from kappa.stack import Stack
 from kappa.testing.eventually import eventually
 
 pytestmark = pytest.mark.slow
@@ -63,27 +61,15 @@ def rows_of(folder: Path, environment: Mapping[str, str]) -> list[object]:
     ]
 
 
-@pytest.fixture
-def kafka(small_stack: Stack) -> dict[str, str]:
-    """The environment of a project whose logs are topics."""
-    return {
-        "KAPPA_LOG_STORE": "kafka",
-        "KAPPA_KAFKA_BOOTSTRAP_SERVERS": small_stack.address("kafka"),
-        "KAPPA_KAFKA_TOPIC_PREFIX": f"{uuid.uuid4().hex[:8]}.",
-        "KAPPA_KAFKA_REPLICATION_FACTOR": "1",
-        "KAPPA_KAFKA_MIN_INSYNC_REPLICAS": "1",
-    }
-
-
-def test_a_project_on_kafka_gives_the_rows_of_one_in_files(kafka: dict[str, str], tmp_path: Path) -> None:
-    rows = rows_of(tmp_path / "kafka", kafka)
+def test_a_project_on_kafka_gives_the_rows_of_one_in_files(topics: dict[str, str], tmp_path: Path) -> None:
+    rows = rows_of(tmp_path / "kafka", topics)
 
     assert rows == rows_of(tmp_path / "files", {})
     assert all(rows)
 
 
 def test_a_topic_that_grows_while_it_is_read_ends_the_run_with_the_remedy(
-    kafka: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    topics: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Producers send keys to the new partitions at once, which nothing reads."""
     monkeypatch.setattr(running, "LOGS_INTERVAL_S", 0.0)
@@ -92,10 +78,10 @@ def test_a_topic_that_grows_while_it_is_read_ends_the_run_with_the_remedy(
         '[project]\nname = "visits"\nmodules = ["grown_visits"]\n[log]\nkey = "user"\n'
     )
     (tmp_path / "grown_visits.py").write_text(VISITS)
-    topic = f"{kafka['KAPPA_KAFKA_TOPIC_PREFIX']}events"
-    admin = AdminClient({"bootstrap.servers": kafka["KAPPA_KAFKA_BOOTSTRAP_SERVERS"], "log_level": 0})
+    topic = f"{topics['KAPPA_KAFKA_TOPIC_PREFIX']}events"
+    admin = AdminClient({"bootstrap.servers": topics["KAPPA_KAFKA_BOOTSTRAP_SERVERS"], "log_level": 0})
 
-    with App(load_settings(tmp_path, {**os.environ, **kafka})) as app, app.run() as run:
+    with App(load_settings(tmp_path, {**os.environ, **topics})) as app, app.run() as run:
         eventually(lambda: run.poll().caught_up)
         partitions = len(admin.list_topics(topic).topics[topic].partitions)
         admin.create_partitions([NewPartitions(topic, partitions + 1)])[topic].result(30)

@@ -67,6 +67,8 @@ def _follow(out: Output, steps: Generator[StepAdvance, None, Applied]) -> Applie
                 shown.close()
                 progress = None
                 out.note(f"{step.number:>3}  {step.text}: done")
+                if step.found:
+                    out.note(f"     {step.found}")
             elif step.advance is not None:
                 if progress is None:
                     progress = shown.enter_context(out.progress(step.text, unit=step.advance.unit))

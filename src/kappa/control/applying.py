@@ -17,7 +17,7 @@ from kappa.control.code import LoadCode
 from kappa.control.diffing import diff_and_keep
 from kappa.control.history import new_entry
 from kappa.control.positions import Goal, OpenLog, position_of
-from kappa.control.readiness import diff_objection, live_version
+from kappa.control.readiness import diff_objection, live_version, refuse_diff
 from kappa.control.releasing import Releasing
 from kappa.control.running import not_at_work
 from kappa.control.seeding import make_seed
@@ -25,6 +25,7 @@ from kappa.control.versions import serve_first
 from kappa.errors import InputError, PlanNotFound, PlanStale, ReleaseRefused, WorkerFailed
 from kappa.planning.catch_up import Estimator, duration_text
 from kappa.planning.plans import Plan, read_plan
+from kappa.planning.releases import primary_of, traffic_percent
 from kappa.planning.steps import (
     CatchUp,
     Compare,
@@ -62,12 +63,14 @@ class StepAdvance(msgspec.Struct, frozen=True):
         text: What it does.
         complete: Whether it is done.
         advance: How far it is; None for a step that takes no time.
+        found: What people should know of what it found, once it is done; empty if nothing.
     """
 
     number: int
     text: str
     complete: bool
     advance: Advance | None = None
+    found: str = ""
 
 
 class Applied(msgspec.Struct, frozen=True):
@@ -194,7 +197,7 @@ class Applying:
             for advance in self._carry_out(step, entry_id, plan):
                 yield StepAdvance(number, describe(step), complete=False, advance=advance)
             self._control.advance_plan(record.number, steps_done=number, state=PlanState.APPLYING)
-            yield StepAdvance(number, describe(step), complete=True)
+            yield StepAdvance(number, describe(step), complete=True, found=self._found(step))
         self._control.advance_plan(record.number, steps_done=len(plan.steps), state=PlanState.APPLIED)
         self._control.record(
             new_entry(self._actor, "apply", detail=f"plan {record.number}", entry_id=f"plan {record.number} applied")
@@ -243,19 +246,45 @@ class Applying:
             case Compare():
                 yield from self._compare(step.view, step.left, step.right)
             case Shift():
+                self._refuse_unfit(step)
                 shares = {step.version: step.percent}
                 shift = self._releasing.shift(step.view, shares, wait_s=WAIT_S, entry_id=entry_id)
                 yield from self._waiting(shift)
             case Gate():
-                yield from self._gate(step, entry_id, plan)
+                yield from self._gate(step, plan)
             case Promote():
                 promotion = self._releasing.promote(step.versions, wait_s=WAIT_S, entry_id=entry_id)
                 yield from self._waiting(promotion)
             case Retire():
-                stop = self._releasing.abort if step.aborted else self._releasing.retire
-                stop(step.view, step.version)
+                self._retire(step)
             case _:
                 assert_never(step)
+
+    def _retire(self, step: Retire) -> None:
+        if step.aborted:
+            self._releasing.abort(step.view, step.version)
+        # Somebody may have rolled back since the plan was made: then it is what the next rollback returns to.
+        elif not self._control.release().names(step.view, step.version):
+            self._releasing.retire(step.view, step.version)
+
+    def _found(self, step: Step) -> str:
+        match step:
+            case MakeSeed():
+                return self._version(step.view, step.version).seed_note
+            case Compare():
+                return diff_objection(self._control, step.view, step.left, step.right) or ""
+            case _:
+                return ""
+
+    def _refuse_unfit(self, step: Shift) -> None:
+        """Refuse a share for a candidate whose diff does not speak for it.
+
+        Raises:
+            ReleaseRefused: It does not.
+        """
+        release = self._control.release()
+        if step.percent > traffic_percent(release, step.view, step.version):
+            refuse_diff(self._control, step.view, primary_of(release, step.view), step.version)
 
     def _deploy(self, step: Deploy, entry_id: str) -> None:
         version = self._control.deploy(step.deployment)
@@ -277,6 +306,7 @@ class Applying:
         )
         with self._open_log(table.log) as log:
             while goal.behind():
+                self._version(table.view, table.version)  # somebody may have aborted it
                 report = self._runner.poll()
                 self._refuse_failed(version, report)
                 ends = log.ends()
@@ -306,7 +336,7 @@ class Applying:
             )
             yield from self._while_running(comparison)
 
-    def _gate(self, step: Gate, entry_id: str, plan: Plan) -> Generator[Advance, None, None]:
+    def _gate(self, step: Gate, plan: Plan) -> Generator[Advance, None, None]:
         """Compare again; if the candidate is not fit, take its share back, and those given together with it."""
         version = self._version(step.view, step.right)
         try:
@@ -321,7 +351,7 @@ class Applying:
             canaries = self._control.release().canaries.items()
             given = {view: canary.version for view, canary in canaries if (view, canary.version) in candidates}
             for view, number in given.items():
-                back = self._releasing.shift(view, {number: 0.0}, wait_s=0.0, entry_id=f"{entry_id} back {view}")
+                back = self._releasing.shift(view, {number: 0.0}, wait_s=0.0)
                 yield from self._waiting(back)
             taken = "its share was" if len(given) <= 1 else "the shares of all the plan's views were"
             raise ReleaseRefused(

@@ -22,6 +22,7 @@ from kappa.errors import InputError, ViewNotFound
 from kappa.model.events import Event
 from kappa.planning.jobs import JobFacts
 from kappa.planning.plans import Plan, Strategy
+from kappa.planning.releases import SHARE_PERCENT_MIN
 from kappa.planning.strategies import SHARES, Facts, ViewFacts, build_plan
 from kappa.ports import ControlStore, Logs, PlanRecord, PlanState, Release, Seed, Version, ViewStore
 
@@ -68,9 +69,10 @@ class Planner:
             ProjectError: The code cannot be used.
         """
         assert strategy != "range", "use `plan_range`"
-        if list(shares) != sorted(set(shares)) or not all(0 < share <= 100 for share in shares):  # noqa: PLR2004 - %
+        possible = all(SHARE_PERCENT_MIN <= share <= 100 for share in shares)  # noqa: PLR2004 - %
+        if list(shares) != sorted(set(shares)) or not possible:
             raise InputError(
-                f"shares rise, and are above 0 and at most 100, got {', '.join(f'{share:g}' for share in shares)}",
+                f"shares rise, and are {SHARE_PERCENT_MIN:g} to 100, got {', '.join(f'{share:g}' for share in shares)}",
                 next_step="for example: --shares 1,10,50,100",
             )
         bundle, code = self._store_code()
