@@ -11,7 +11,7 @@ from bench.measure import Figure, at_least_of_yardstick, in_turns, timed
 from bench.settings import Settings
 from kappa.adapters.sqlite.log import SqliteLogs
 from kappa.adapters.sqlite.views import SqliteViews
-from kappa.control.code import ViewCode
+from kappa.control.counting import Counting
 from kappa.control.diffing import diff
 from kappa.model.partitioning import partition_of
 from kappa.model.records import Changes, Progress, RowChange
@@ -41,7 +41,7 @@ def run(settings: Settings) -> Sequence[Figure]:
         assert sum(1 for version in (left, right) for _ in store.scan(version.table)) == 2 * rows
 
     def compare() -> Iterator[object]:
-        report = yield from diff(left, right, store=store, log=log, load_code=_no_code, samples_max=0)
+        report = yield from diff(left, right, store=store, log=log, load_counting=_no_code, samples_max=0)
         assert (report.compared, report.changed, report.unverified) == (rows, rows // 100 - 1, 0)
 
     rates = in_turns(
@@ -57,7 +57,7 @@ def run(settings: Settings) -> Sequence[Figure]:
     ]
 
 
-def _no_code(version: Version) -> ViewCode:
+def _no_code(version: Version) -> Counting:
     raise AssertionError(f"nothing has moved, so the code of {version.table.name} is not needed")
 
 

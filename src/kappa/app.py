@@ -18,6 +18,7 @@ from kappa import parts
 from kappa.control.advance import Advance
 from kappa.control.applying import Applying, refuse_changed_code
 from kappa.control.checking import CheckReport, check_project, refuse_unsound
+from kappa.control.counting import counting_of
 from kappa.control.dead_letters import (
     InputId,
     LetterId,
@@ -263,7 +264,8 @@ class App(OpenProject):
         """Tell what each event of a key did to its row in a version, by default the primary."""
         explained = version_to_explain(view, version, control=self.control)
         with self.open_log(explained.table.log) as log:
-            yield from explain_row(explained, key, store=self.views, log=log, load_code=self.bundles.code, last=last)
+            counting = counting_of(explained, self.control.versions(view), self.bundles.code)
+            yield from explain_row(explained, key, store=self.views, log=log, counting=counting, last=last)
 
     def query(self, sql: str, *, rows_max: int, timeout_s: float) -> QueryResult:
         """Answer a read-only query over the primary versions."""

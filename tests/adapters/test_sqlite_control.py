@@ -63,7 +63,7 @@ def test_only_a_report_may_be_lost_with_the_power(control: SqliteControl):
     assert modes == [("INSERT", 1), ("DELETE", 2)]
 
 
-@pytest.mark.parametrize("found", [0, 3])
+@pytest.mark.parametrize("found", [0, 4])
 def test_a_file_of_another_format_is_refused(tmp_path: Path, found: int):
     file = tmp_path / "control.db"
     SqliteControl(file).close()

@@ -8,6 +8,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -17,13 +18,17 @@ from storages import append_in_transactions, open_stores
 from kappa.adapters.sqlite.control import SqliteControl
 from kappa.control.bundles import Bundles
 from kappa.control.code import ViewCode
+from kappa.control.counting import counting_of
+from kappa.control.diffing import diff
 from kappa.control.fingerprints import fingerprint_parts
 from kappa.control.seeding import make_seed
+from kappa.errors import BundleNotFound
 from kappa.model.fingerprint import combine
 from kappa.model.kernel import Kernel
 from kappa.model.records import NewRecord, Progress
 from kappa.model.schema import ViewTable
 from kappa.model.views import view_spec
+from kappa.planning.diffs import DiffReport
 from kappa.ports import Deployment, Seed, Snapshot, Version, ViewStore
 from kappa.testing.reading import batches_of
 
@@ -135,13 +140,35 @@ class Seeds:
             store=store or self.store,
             control=control or self.control,
             log=self.log,
-            load_code=lambda version: self.codes[version.table.version].view,
+            load_code=self.code,
         )
         while True:
             try:
                 next(making)
             except StopIteration as end:
                 return str(end.value)
+
+    def diff(self) -> DiffReport:
+        """Compare version 2 with version 1."""
+        left, right = versions = self.control.versions("customer")
+        load_counting = partial(counting_of, versions=versions, load_code=self.code)
+        comparing = diff(left, right, store=self.store, log=self.log, load_counting=load_counting)
+        while True:
+            try:
+                next(comparing)
+            except StopIteration as end:
+                report: DiffReport = end.value
+                return report
+
+    def code(self, version: Version) -> ViewCode:
+        """Return the code of a version, as long as it is there."""
+        if version.table.version not in self.codes:
+            raise BundleNotFound(bundle=version.bundle)
+        return self.codes[version.table.version].view
+
+    def forget_code(self, number: int) -> None:
+        """Take the code of a version away, as the janitor does with that of one that was retired long ago."""
+        del self.codes[number]
 
     @property
     def seeded(self) -> bool:

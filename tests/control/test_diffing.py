@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Mapping
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -17,6 +18,7 @@ from storages import append_in_transactions, examples, forget
 from kappa import View, count
 from kappa.control import diffing
 from kappa.control.code import ViewCode
+from kappa.control.counting import counting_of
 from kappa.control.diffing import diff, diff_and_keep, versions_to_compare
 from kappa.control.settling import Pair, Settling, meet
 from kappa.errors import BundleDamaged, InputError, VersionNotFound, ViewNotFound
@@ -51,7 +53,7 @@ def compare(
         deployed.versions[right],
         store=deployed.store,
         log=deployed.log,
-        load_code=deployed.code,
+        load_counting=partial(counting_of, versions=tuple(deployed.versions.values()), load_code=deployed.code),
         now=lambda: AT,
         samples_max=samples,
         keys_about=keys_about,

@@ -17,6 +17,7 @@ from storages import append_in_transactions, examples, forget
 from kappa import View, count
 from kappa.control.advance import Advance
 from kappa.control.code import ViewCode
+from kappa.control.counting import counting_of
 from kappa.control.explaining import Happening, Outcome, explain_row, version_to_explain
 from kappa.errors import HistoryLost, InputError, VersionNotFound, ViewNotFound
 from kappa.model.records import Changes, NewRecord, RowChange
@@ -26,10 +27,11 @@ from kappa.testing.accounts import EVENTS, Deposited, record
 
 
 def explained(made: Deployed, *key: str, number: int = 1, last: int | None = None) -> tuple[list[Happening], Outcome]:
+    version = made.versions[number]
     told = [
         each
         for each in explain_row(
-            made.versions[number], key, store=made.store, log=made.log, load_code=made.code, last=last
+            version, key, store=made.store, log=made.log, counting=counting_of(version, (), made.code), last=last
         )
         if not isinstance(each, Advance)
     ]

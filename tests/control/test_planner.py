@@ -84,14 +84,19 @@ class Pipeline:
         assert old in code, old
         self.write(code.replace(old, new))
 
-    def deploy(self) -> None:
+    def deploy(self, plan: Plan | None = None) -> None:
         """Deploy what a plan would, and make it primary."""
-        _, plan = self.planner.plan()
+        if plan is None:
+            _, plan = self.planner.plan()
         made = [step.deployment.table for step in plan.steps if isinstance(step, Deploy)]
         for step in plan.steps:
             if isinstance(step, Deploy):
+                table = step.deployment.table
                 self.control.deploy(step.deployment)
-                self.store.create(step.deployment.table)
+                self.store.create(table)
+                if step.deployment.seed is not None:
+                    epochs = {0: self.control.next_epoch(table, 0)}
+                    self.control.seeded(table, epochs=epochs, position={}, note="")
         release = self.control.release()
         primaries = {**release.primaries, **{table.view: table.version for table in made}}
         self.control.change_release(
@@ -271,6 +276,22 @@ def test_a_range_is_a_seed_of_what_is_served(deployed: Pipeline) -> None:
         time_us(START + 3 * DAY),
     )
     assert "the range holds 100 events of 20 keys" in plan.views[0].reasons
+
+
+def test_a_migration_of_a_range_does_not_equal_a_replay_which_can_be_had(deployed: Pipeline) -> None:
+    deployed.change(
+        "sales: int = count(Sold)\n    product", "sales: int = count(Sold, where=Sold.amount > 1)\n    product"
+    )
+    _, ranged = deployed.planner.plan_range("shop", days(2, 3))
+    deployed.deploy(ranged)
+    deployed.change("    turnover:", '    city: str = "none"\n    turnover:')
+    _, migrated = deployed.planner.plan(["shop"])
+    deployed.deploy(migrated)
+    _, replayed = deployed.planner.plan(["shop"])
+
+    assert "the rows are brought into a new shape: city with its default" in migrated.views[0].reasons
+    [deploy] = [step.deployment for step in replayed.steps if isinstance(step, Deploy)]
+    assert (deploy.table.version, deploy.seed) == (4, None)
 
 
 def test_a_correction_that_reads_everything_anyway_advises_a_full_replay(deployed: Pipeline) -> None:

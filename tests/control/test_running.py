@@ -191,7 +191,8 @@ def test_a_version_is_started_once_its_seed_is_complete(project: Visits) -> None
         assert states(run.poll()) == {1: VersionState.PRIMARY}
 
         project.app.views.create(version.table)
-        project.control.seeded(version.table, epochs={0: project.control.next_epoch(version.table, 0)}, note="")
+        epochs = {0: project.control.next_epoch(version.table, 0)}
+        project.control.seeded(version.table, epochs=epochs, position={}, note="")
 
         assert states(run.poll()) == {1: VersionState.PRIMARY, 2: VersionState.CAUGHT_UP}
 

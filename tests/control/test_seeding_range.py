@@ -23,6 +23,8 @@ from hypothesis import strategies as st
 from storages import KAFKA_AND_POSTGRES, SQLITE, examples, forget, on
 
 from kappa.control import correcting
+from kappa.control.counting import counting_of
+from kappa.control.explaining import Outcome, explain_row
 from kappa.errors import SeedRefused
 from kappa.model.records import NewRecord
 from kappa.ports import Seed
@@ -145,6 +147,59 @@ def test_the_new_code_counts_inside_the_range_and_the_old_code_outside(storage: 
             assert (it.rows(), sorted(it.dead_letters())) == (rows, sorted(dead))
 
     law()
+
+
+def told(it: Seeds, user: str) -> Outcome:
+    """Return how the story of a row ends in version 2."""
+    versions = it.control.versions("customer")
+    counting = counting_of(versions[1], versions, it.code)
+    *_, outcome = explain_row(versions[1], [user], store=it.store, log=it.log, counting=counting)
+    return outcome
+
+
+def test_the_story_of_a_row_counts_its_events_as_the_seed_did(storage: str) -> None:
+    @examples(60, storage)
+    @given(before=records(agreeing=False), after=records(agreeing=False), course=courses)
+    def law(before: list[NewRecord], after: list[NewRecord], course: dict[str, object]) -> None:
+        with tempfile.TemporaryDirectory() as folder, seeds(folder, course) as it:
+            it.append(before)
+            it.fold(1)
+            it.seed(store=FuzzyViews(it.store, ahead=course["ahead"]))
+            it.append(after)
+            it.fold(2)
+
+            for user in it.rows():
+                outcome = told(it, user)
+
+                assert (outcome.agrees, outcome.exact) == (True, True), outcome
+
+    law()
+
+
+def test_the_story_is_that_of_a_full_replay_if_the_code_of_the_base_is_gone(tmp_path: Path, storage: str) -> None:
+    with Seeds(tmp_path, *pair("count"), seed=RANGE) as it:
+        it.append([paid("ana", 50, note="x"), paid("ana", 150, note="x")])
+        it.fold(1)
+        it.seed()
+        it.forget_code(1)
+
+        outcome = told(it, "ana")
+
+        assert (outcome.agrees, outcome.exact, outcome.told["n"], outcome.stored["n"]) == (False, False, 0, 1)
+        assert "differs from the stored row" in outcome.note
+
+
+def test_a_sample_of_a_diff_names_the_first_event_that_counts_otherwise(tmp_path: Path, storage: str) -> None:
+    with Seeds(tmp_path, *pair("count"), seed=RANGE) as it:
+        it.append([paid("ana", 50, note="x"), paid("ana", 120, note="x"), paid("ana", 150)])
+        it.fold(1)
+        it.seed()
+
+        [sample] = it.diff().samples
+
+        assert (sample.left, sample.right) == ({"n": 3}, {"n": 2})
+        assert (sample.not_explained, sample.cause.number) == ("", 2)
+        assert (sample.cause.left, sample.cause.right) == ({"n": 2}, {"n": 1})
 
 
 def test_keys_that_appear_only_in_the_range_and_keys_whose_every_event_goes(tmp_path: Path, storage: str) -> None:

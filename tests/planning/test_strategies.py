@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import msgspec
 import pytest
 from hypothesis import given
@@ -211,6 +213,34 @@ def test_code_that_counts_for_a_range_only_is_replayed_if_its_view_is_named() ->
     )
     assert steps(asked) == FULL
     assert "a replay counts it for all of them" in asked.views[0].reasons[0]
+
+
+def test_what_is_migrated_from_a_range_counts_for_a_range_too() -> None:
+    ranged = deployed(2, NEW, seed=Seed("range", 1, 0, 5), retired_at=datetime(2026, 1, 2, tzinfo=UTC))
+    migrated = deployed(3, NEW, seed=migration(2), bundle="b2")
+    plan = build_plan(facts(ranged, migrated, primary=3, code=in_code()))
+
+    assert plan.views[0].reasons == (
+        "v3 counts this code for a range of events; to count it for all: kappa plan carrier",
+    )
+
+
+def test_a_migration_of_a_range_is_no_replay_to_go_back_to() -> None:
+    ranged, migrated = deployed(1, seed=Seed("range", 1, 0, 5)), deployed(2, NEW, seed=migration(1))
+    given_facts = facts(ranged, migrated, deployed(3), primary=3, code=in_code())
+    plan = build_plan(released(given_facts, formers={"carrier": Former(2, {}, 7)}))
+
+    assert steps(plan)[:2] == ["abort carrier v1", "deploy carrier v4"]
+
+
+def test_a_migration_that_hands_a_range_on_says_so() -> None:
+    offer = SeedOffer(migration(), "in a new shape")
+    plan = build_plan(facts(deployed(1, seed=Seed("range", 1, 0, 5)), code=in_code(seed=offer)))
+
+    assert (
+        "v1 counts its code for a range of events only, and so will the new version; "
+        "once that is served, kappa plan carrier counts it for all"
+    ) in plan.views[0].reasons
 
 
 def test_a_replay_that_ends_a_range_says_so() -> None:

@@ -25,8 +25,8 @@ def why(app: App, out: Output, *, view: str, key: tuple[str, ...], version: int 
     """Show the events of KEY that VIEW folds, and which columns of its row each of them changed.
 
     The version's own code folds them again, from the log's start. Events that it set aside are shown with the reason.
-    At the end the row is compared with the stored one: exit code 1 if they differ, unless the version starts from a
-    seed.
+    At the end the row is compared with the stored one: exit code 1 if they differ, unless the version started from
+    migrated rows.
 
     A key of several columns is given as several words, in the view's order.
 
@@ -50,7 +50,7 @@ def why(app: App, out: Output, *, view: str, key: tuple[str, ...], version: int 
                 case Outcome():
                     shown_progress.close()
                     out.record(told, _outcome_text(told))
-                    differs = not told.agrees and not told.seeded
+                    differs = not told.agrees and told.exact
     if differs:
         raise click.exceptions.Exit(1)
 

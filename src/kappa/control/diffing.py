@@ -10,6 +10,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -17,6 +18,7 @@ import msgspec
 
 from kappa.control.advance import Advance
 from kappa.control.code import LoadCode
+from kappa.control.counting import LoadCounting, counting_of
 from kappa.control.dead_letters import set_aside_only_by
 from kappa.control.first_differences import explain
 from kappa.control.settling import Pair, Settling, meet
@@ -45,7 +47,7 @@ def diff(
     *,
     store: ViewStore,
     log: Log,
-    load_code: LoadCode,
+    load_counting: LoadCounting,
     now: Callable[[], datetime] = lambda: datetime.now(UTC),
     samples_max: int = SAMPLES,
     keys_about: int | None = None,
@@ -57,7 +59,7 @@ def diff(
         right: Another one of the same view, whose expectations count.
         store: Where their rows are.
         log: The log that both read.
-        load_code: For keys that moved meanwhile, and for the events behind a difference.
+        load_counting: For keys that moved meanwhile, and for the events behind a difference.
         now: The clock that says when the report was complete.
         samples_max: How many samples of each kind the report holds at most.
         keys_about: Compare only about so many keys, the same ones each time; None for all.
@@ -66,11 +68,21 @@ def diff(
         InputError: They cannot be compared: another view, key or log, no seed yet, or their rows are gone.
     """
     _refuse_incomparable(left, right)
-    settling = Settling(left, right, store=store, log=log, load_code=load_code, records_max=_SETTLE_RECORDS_MAX)
+    settling = Settling(
+        left,
+        right,
+        store=store,
+        log=log,
+        # Events behind a version's progress are counted by its own code, whatever it started from.
+        load_code=lambda version: load_counting(version).own,
+        records_max=_SETTLE_RECORDS_MAX,
+    )
     tally = Tally(left.table, right.table, samples_max=samples_max)
     comparison = _Comparison(left.table, right.table, tally, store=store, settling=settling, keys_about=keys_about)
     yield from comparison.run()
-    samples = yield from explain(tally.samples(), left, right, common=tally.common, log=log, load_code=load_code)
+    samples = yield from explain(
+        tally.samples(), left, right, common=tally.common, log=log, load_counting=load_counting
+    )
     verdicts = judge(right.expectations, tally)
     return DiffReport(
         view=right.table.view,
@@ -106,7 +118,13 @@ def diff_and_keep(
     Whoever promotes asks for it. A report on some keys only is not kept, for it speaks for none.
     """
     report = yield from diff(
-        left, right, store=store, log=log, load_code=load_code, samples_max=samples_max, keys_about=keys_about
+        left,
+        right,
+        store=store,
+        log=log,
+        load_counting=partial(counting_of, versions=control.versions(right.table.view), load_code=load_code),
+        samples_max=samples_max,
+        keys_about=keys_about,
     )
     if not report.sampled:
         document = msgspec.json.encode(report)

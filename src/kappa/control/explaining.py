@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from kappa.control.advance import Advance
-from kappa.control.code import LoadCode
+from kappa.control.counting import Counting
 from kappa.control.key_events import LOG_START, Folded, KeyFolder, events_of_keys, readable
 from kappa.control.reading import record_key
 from kappa.control.tail import time_of
@@ -64,7 +64,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True, tag="outcome", tag_fiel
         told: The row as the events made it; None if they make none.
         stored: The row as it is stored; None if there is none.
         agrees: Whether both are the same.
-        seeded: Whether the version starts from a seed, so that they need not be.
+        exact: Whether they must be. They need not, if it is not known what made the rows that the version started from.
         note: What follows from it, for people; empty if all is as it should be.
     """
 
@@ -79,7 +79,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True, tag="outcome", tag_fiel
     told: Mapping[str, Any] | None
     stored: Mapping[str, Any] | None
     agrees: bool
-    seeded: bool
+    exact: bool
     note: str = ""
 
 
@@ -105,16 +105,16 @@ def version_to_explain(view: str, number: int | None, *, control: ControlStore) 
 
 
 def explain_row(
-    version: Version, key: Sequence[str], *, store: ViewStore, log: Log, load_code: LoadCode, last: int | None = None
+    version: Version, key: Sequence[str], *, store: ViewStore, log: Log, counting: Counting, last: int | None = None
 ) -> Iterator[Advance | Happening | Outcome]:
     """Yield what each event of a key did, then the outcome; in between, how far the log was read.
 
     Args:
-        version: Whose code folds the events.
+        version: Whose row it is.
         key: The values of the key, as text.
         store: Where the row is.
         log: The log that the version reads.
-        load_code: Gives its code.
+        counting: By which code it counts which event.
         last: Yield only so many of the last events, once all are folded; None for all, as they come.
 
     Raises:
@@ -127,7 +127,7 @@ def explain_row(
     progress = store.progress(table)[partition].next_offset
     stored = store.get(table, record)
     end = max(progress, 0 if stored is None else stored.offset + 1)
-    story = _Story(table, KeyFolder(load_code(version)))
+    story = _Story(table, KeyFolder(counting))
     kept: deque[Happening] = deque(maxlen=last)
     for happening in _tell(story, log, partition, record, end=end):
         if last is None or isinstance(happening, Advance):
@@ -140,7 +140,7 @@ def explain_row(
             next_step="check the spelling; `kappa status` says whether the view has caught up",
         )
     yield from kept
-    yield story.outcome(stored, key=record, partition=partition, end=end, seed=version.seed)
+    yield story.outcome(stored, key=record, partition=partition, end=end, seed=version.seed, exact=counting.exact)
 
 
 def _tell(story: _Story, log: Log, partition: int, key: bytes, *, end: int) -> Iterator[Advance | Happening]:
@@ -196,7 +196,9 @@ class _Story:
             if after and (before is None or before[column.name] != after[column.name])
         }
 
-    def outcome(self, stored: StoredRow | None, *, key: bytes, partition: int, end: int, seed: Seed | None) -> Outcome:
+    def outcome(
+        self, stored: StoredRow | None, *, key: bytes, partition: int, end: int, seed: Seed | None, exact: bool
+    ) -> Outcome:
         """Return how it ends, compared with the stored row."""
         columns = None if stored is None else stored.columns
         agrees = columns == self._columns
@@ -212,23 +214,28 @@ class _Story:
             told=self._named(self._columns),
             stored=self._named(columns),
             agrees=agrees,
-            seeded=seed is not None,
-            note=_note(self.table, seed, agrees=agrees),
+            exact=exact,
+            note=_note(self.table, seed, agrees=agrees, exact=exact),
         )
 
     def _named(self, columns: Columns | None) -> dict[str, Any] | None:
         return None if columns is None else named(self.table.all_columns, columns)
 
 
-def _note(table: ViewTable, seed: Seed | None, *, agrees: bool) -> str:
+def _note(table: ViewTable, seed: Seed | None, *, agrees: bool, exact: bool) -> str:
     """Return what a reader must know about where the row comes from, or about a row that it does not come from."""
-    if seed is not None:
+    if seed is not None and not exact:
         rows = f"v{table.version} starts from a seed, made of the rows of v{seed.base}"
         folded = "its own code has folded only what came after the seed"
         if seed.kind == "range":
             folded = "its own code has folded only the events in the seed's range, and what came after the seed"
         equal = "equals" if agrees else "differs from"
         return f"{rows}; {folded}. A replay of all events by its code, as told here, {equal} the stored row"
+    if agrees and seed is not None:
+        return (
+            f"v{table.version} counts by its own code what lies in the range of its seed and what came after the seed, "
+            f"and all other events by that of v{seed.base}; so do these lines"
+        )
     if agrees:
         return ""
     return (

@@ -1,7 +1,7 @@
 """Find the event behind a difference: the first event of a key after which two versions' rows differ.
 
-Both codes fold the key's events from the log's start, one at a time. It explains samples and decides nothing, so it is
-bounded, and says what it did not find out.
+The key's events are folded from the log's start, one at a time, by the code that each version counts them by. It
+explains samples and decides nothing, so it is bounded, and says what it did not find out.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from collections.abc import Generator, Iterator, Mapping, Sequence
 import msgspec
 
 from kappa.control.advance import Advance
-from kappa.control.code import LoadCode, ViewCode
-from kappa.control.key_events import LOG_START, KeyFolder, events_of_keys, readable
+from kappa.control.counting import Counting, LoadCounting
+from kappa.control.key_events import LOG_START, Folded, KeyFolder, events_of_keys, readable
 from kappa.control.tail import time_of
 from kappa.errors import HistoryLost, KappaError
 from kappa.model.records import Record
@@ -36,7 +36,7 @@ def explain(
     *,
     common: CommonColumns,
     log: Log,
-    load_code: LoadCode,
+    load_counting: LoadCounting,
 ) -> Generator[Advance, None, tuple[Sample, ...]]:
     """Return the samples, the first ones of each kind with the event behind them, or the reason why there is none."""
     seen: Counter[SampleKind] = Counter()
@@ -48,7 +48,7 @@ def explain(
             explained.append(sample)
             continue
         search = _Search(key, sample, left, right, common=common)
-        yield from search.run(log, load_code, records_max=records_left)
+        yield from search.run(log, load_counting, records_max=records_left)
         records_left -= search.records
         explained.append(msgspec.structs.replace(sample, cause=search.cause, not_explained=search.why_not))
     return tuple(explained)
@@ -71,14 +71,10 @@ class _Search:
         self.why_not = ""
         self.records = 0
 
-    def run(self, log: Log, load_code: LoadCode, *, records_max: int) -> Iterator[Advance]:
+    def run(self, log: Log, load_counting: LoadCounting, *, records_max: int) -> Iterator[Advance]:
         """Search; afterwards there is either a cause or a reason why there is none."""
-        for version in self._versions:
-            if version.seed is not None:
-                self.why_not = f"v{version.table.version} starts from a seed, made of v{version.seed.base}"
-                return
         try:
-            left, right = (load_code(version) for version in self._versions)
+            left, right = (load_counting(version) for version in self._versions)
             yield from self._read(log, left, right, end=min(self._sample.end, records_max))
         except HistoryLost as error:
             self.why_not = f"its first events have left the log, which starts at offset {error.first}"
@@ -87,30 +83,52 @@ class _Search:
                 raise
             self.why_not = error.message
 
-    def _read(self, log: Log, left: ViewCode, right: ViewCode, *, end: int) -> Iterator[Advance]:
+    def _read(self, log: Log, left: Counting, right: Counting, *, end: int) -> Iterator[Advance]:
         folders = KeyFolder(left), KeyFolder(right)
+        exact = left.exact and right.exact
         for batch in events_of_keys(log, self._sample.partition, {self._key: (0, end)}, since=LOG_START):
             self.records = batch.next_offset
             for record in batch:
                 self._number += 1
                 if self._number > _EVENTS_MAX:
-                    self.why_not = f"both codes agree on its first {_EVENTS_MAX:,} events"
+                    self._give_up(f"its first {_EVENTS_MAX:,} events")
                     return
-                if self._differ_after(record, *folders):
+                folded = folders[0].fold(record), folders[1].fold(record)
+                if self.cause is None:
+                    self._note_difference(record, *folded)
+                if self.cause is not None and exact:
                     return
             yield Advance(min(self.records, end), end, note="looking for the event behind a difference")
         if end < self._sample.end:
-            self.why_not = f"both codes agree on its events among the first {end:,} records of its partition"
-        else:
+            self._give_up(f"its events among the first {end:,} records of its partition")
+        elif self.cause is None:
             self.why_not = "both codes give equal rows for the events in the log"
+        else:
+            self._check_rows(*(folder.columns for folder in folders))
 
-    def _differ_after(self, record: Record, left: KeyFolder, right: KeyFolder) -> bool:
-        """Fold one event with both codes; note the cause and return True if their rows differ."""
-        first, second = left.fold(record), right.fold(record)
+    def _give_up(self, events: str) -> None:
+        agree = self.cause is None
+        self.cause = None
+        self.why_not = f"both codes agree on {events}" if agree else f"it has more than {events}"
+
+    def _check_rows(self, *told: Columns | None) -> None:
+        """Take back the cause if what was told of a version that started from a seed is not its row."""
+        for side, version in enumerate(self._versions):
+            wanted = (self._sample.left, self._sample.right)[side]
+            found = self._named(side, told[side], list(wanted or ()))
+            if version.seed is not None and found != wanted:
+                self.cause = None
+                self.why_not = (
+                    f"v{version.table.version} starts from a seed, made of v{version.seed.base}, and its row is not "
+                    "what its own code makes of the events"
+                )
+
+    def _note_difference(self, record: Record, first: Folded, second: Folded) -> None:
+        """Note an event as the cause if the versions' rows differ after it."""
         names = self._names_that_differ(first.columns, second.columns)
         if names is None:
             self._before = first.columns
-            return False
+            return
         event = readable(record.value)
         self.cause = FirstDifference(
             record.partition,
@@ -125,7 +143,6 @@ class _Search:
             first.reason,
             second.reason,
         )
-        return True
 
     def _names_that_differ(self, left: Columns | None, right: Columns | None) -> list[str] | None:
         """Return the names of the common columns that differ, all of them if a row is missing; None for equal rows."""

@@ -5,12 +5,13 @@ The log is the truth: a diff settles its doubts here, and `kappa why` tells a ro
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
 from kappa.control.code import ViewCode
+from kappa.control.counting import Counting
 from kappa.model.interleaving import interleave
 from kappa.model.kernel import Kernel
 from kappa.model.records import Progress, Record, RecordBatch
@@ -78,15 +79,27 @@ class Folded(msgspec.Struct, frozen=True):
 
 
 class KeyFolder:
-    """Folds the events of one key from its first on, one at a time, by the kernel itself."""
+    """Folds the events of one key from its first on, one at a time, by the kernel itself.
 
-    def __init__(self, code: ViewCode) -> None:
-        self._kernel = Kernel(code.view, events=code.events, load=lambda _: {}, rows_max=4, store_empty=True)
-        self._columns: tuple[Any, ...] | None = None
+    Attributes:
+        columns: The row's public columns so far; None while there is no row.
+    """
+
+    def __init__(self, counting: Counting) -> None:
+        self._counting = counting
+        self._kernels = {True: self._kernel(counting.own), False: self._kernel(counting.base)}
+        self._by_own = True
+        self.columns: tuple[Any, ...] | None = None
+        self._states: dict[bytes, bytes] = {}  # of the one row, once there is one
 
     def fold(self, record: Record) -> Folded:
         """Fold the key's next event and return what came of it."""
-        self._kernel.fold(
+        by_own = self._counting.by_own(record)
+        kernel = self._kernels[by_own]
+        if by_own != self._by_own:
+            kernel.forget()  # the other one has changed the row
+            self._by_own = by_own
+        kernel.fold(
             RecordBatch(
                 record.partition,
                 (record.offset,),
@@ -97,11 +110,18 @@ class KeyFolder:
                 record.offset + 1,
             )
         )
-        changes = self._kernel.take_changes()
+        changes = kernel.take_changes()
         for row in changes.rows:
-            self._columns = row.columns
+            assert row.state is not None, row
+            self.columns, self._states[row.key] = row.columns, row.state
         reason = "".join(letter.reason for letter in changes.dead_letters)
-        return Folded(self._columns, reason, passed_over=not changes.rows and not reason)
+        return Folded(self.columns, reason, passed_over=not changes.rows and not reason)
+
+    def _kernel(self, code: ViewCode) -> Kernel:
+        return Kernel(code.view, events=code.events, load=self._load, rows_max=4)
+
+    def _load(self, _: Sequence[bytes]) -> Mapping[bytes, bytes]:
+        return self._states
 
 
 class Readable(msgspec.Struct, frozen=True):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -31,6 +31,7 @@ from kappa.planning.changes import compare_parts
 from kappa.planning.corrections import corrections_between, reason_against_base
 from kappa.planning.estimates import LogFacts
 from kappa.planning.migration import Migration, migration_between
+from kappa.planning.seeds import counts_in_range_only
 from kappa.planning.strategies import SeedOffer, ViewFacts
 from kappa.ports import Log, Logs, Seed, Version, ViewStore
 from kappa.ports.log import EVENT_LOG
@@ -52,12 +53,13 @@ class Gathering:
         """Return the fingerprint of a view's code."""
         return combine(fingerprint_parts(view, self._code.root))
 
-    def view(self, view: type[View], primary: Version | None, *, named: bool) -> ViewFacts:
+    def view(self, view: type[View], primary: Version | None, *, versions: Sequence[Version], named: bool) -> ViewFacts:
         """Return what is known of a view, as far as it matters: little, if its code has not changed.
 
         Args:
             view: The view.
             primary: The version that readers see, or None.
+            versions: All that were ever deployed.
             named: Whether this very view was asked for.
         """
         spec = view_spec(view)
@@ -69,12 +71,12 @@ class Gathering:
             expectations=spec.expect,
         )
         unchanged = primary is not None and primary.fingerprint == facts.fingerprint
-        anew = unchanged and named and primary is not None and primary.seed is not None and primary.seed.kind == "range"
+        anew = unchanged and named and counts_in_range_only(primary, versions)
         if unchanged and not anew:
             return facts
         return msgspec.structs.replace(
             facts,
-            seed=self._migration(view, parts, primary) if primary and not anew else "",
+            seed=self._migration(view, parts, primary, versions) if primary and not anew else "",
             anew=anew,
             unsound=self._flaw(view),
             users=code_users(view, self._code.root),
@@ -90,7 +92,7 @@ class Gathering:
             SeedRefused: Its rows cannot be corrected.
         """
         name = primary.table.view
-        facts = self.view(view, primary, named=True)
+        facts = self.view(view, primary, versions=(), named=True)  # of others nothing is asked: the code has changed
         old = self._load_code(primary).view
         corrections = reason_against_base(primary) or corrections_between(
             old, view, compare_parts(primary.parts, facts.parts)
@@ -153,7 +155,9 @@ class Gathering:
             return f"{each.what} ({place}:{each.line}, in {each.function})"
         return ""
 
-    def _migration(self, view: type[View], parts: Mapping[str, str], primary: Version) -> SeedOffer | str:
+    def _migration(
+        self, view: type[View], parts: Mapping[str, str], primary: Version, versions: Sequence[Version]
+    ) -> SeedOffer | str:
         number = primary.table.version
         try:
             old = self._load_code(primary).view
@@ -165,6 +169,7 @@ class Gathering:
             changes=compare_parts(primary.parts, parts),
             primary=number,
             dead_letters=self._store.dead_letter_count(primary.table),
+            in_range_only=counts_in_range_only(primary, versions),
         )
         if isinstance(outcome, str):
             return outcome

@@ -85,7 +85,7 @@ class Planner:
         release, versions = self._control.release(), self._control.versions()
         gathering = self._gathering(code)
         facts = {
-            name: gathering.view(known[name], _primary(name, release, versions), named=name in views)
+            name: gathering.view(known[name], _primary(name, release, versions), versions=versions, named=name in views)
             for name in views or tuple(known)
         }
         gone = {version.table.view for version in versions if version.retired_at is None} - known.keys()

@@ -21,6 +21,7 @@ from kappa.model.records import Progress
 from kappa.planning.changes import compare_parts
 from kappa.planning.corrections import corrections_between, reason_against_base
 from kappa.planning.migration import Migration, migration_between
+from kappa.planning.seeds import counts_in_range_only
 from kappa.ports import ControlStore, Log, Seed, Version, ViewStore
 
 
@@ -62,10 +63,13 @@ def make_seed(
             _migration(version, base, old, new, dead_letters=making.dead_letter_count)
         writer.finish(progress)
     position = {partition: each.next_offset for partition, each in progress.items()}
+    doubt = making.doubt
+    if counts_in_range_only(base, control.versions(base.table.view)):
+        doubt = f"v{base.table.version} counts its code for a range of events only, and so does its seed"
     note = yield from check_sample(
-        making.sample(SAMPLE_KEYS_MAX), new, version.table, position, store=store, log=log, doubt=making.doubt
+        making.sample(SAMPLE_KEYS_MAX), new, version.table, position, store=store, log=log, doubt=doubt
     )
-    control.seeded(version.table, epochs=epochs, note=note)
+    control.seeded(version.table, epochs=epochs, position=position, note=note)
     return note
 
 

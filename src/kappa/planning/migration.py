@@ -37,7 +37,13 @@ class Migration(msgspec.Struct, frozen=True):
 
 
 def migration_between(
-    old: type[View], new: type[View], *, changes: PartChanges, primary: int, dead_letters: int
+    old: type[View],
+    new: type[View],
+    *,
+    changes: PartChanges,
+    primary: int,
+    dead_letters: int,
+    in_range_only: bool = False,
 ) -> Migration | str:
     """Return how rows of `old` become rows of `new`, or why they cannot: a sentence that names the part.
 
@@ -47,6 +53,7 @@ def migration_between(
         changes: Between the parts of their fingerprints.
         primary: The number of the version whose rows they are.
         dead_letters: How many that version has: a fold that goes may have been their reason.
+        in_range_only: Whether it counts its code for a range of events only; see `planning.seeds`.
     """
     for part in ("key", "state format", *(f"field {name}" for name in view_spec(new).key)):
         if part in changes.changed:
@@ -58,7 +65,7 @@ def migration_between(
     if reason is not None:
         return reason
     sources = _carried(old, new) | {name: name for name in _plain_fields(new) & _plain_fields(old)}
-    return Migration(sources, None, _explanation(old, new, sources))
+    return Migration(sources, None, _explanation(old, new, sources, equal=not in_range_only))
 
 
 def state_of_fold(spec: ViewSpec, name: str) -> tuple[str, ...]:
@@ -140,7 +147,7 @@ def _reasons_of_handlers(view: type[View], names: Iterable[str]) -> Iterator[str
                 yield f"handler {handler.name} uses {name}"
 
 
-def _explanation(old: type[View], new: type[View], sources: Mapping[str, str]) -> str:
+def _explanation(old: type[View], new: type[View], sources: Mapping[str, str], *, equal: bool) -> str:
     folds = view_spec(new).folds
     fresh = sorted(_plain_fields(new) - sources.keys())
     renamed = [f"{name} is taken from {sources[name]}" for name in sorted(folds) if sources[name] != name]
@@ -148,4 +155,5 @@ def _explanation(old: type[View], new: type[View], sources: Mapping[str, str]) -
     gone = sorted(declared - {sources.get(name) for name in view_spec(new).hints})
     said = [f"{', '.join(fresh)} with {'its default' if len(fresh) == 1 else 'their defaults'}"] if fresh else []
     said += renamed + ([f"{', '.join(gone)} left out"] if gone else [])
-    return f"the rows are brought into a new shape, which equals a replay: {'; '.join(said) or 'fields change places'}"
+    shape = f"the rows are brought into a new shape{', which equals a replay' if equal else ''}"
+    return f"{shape}: {'; '.join(said) or 'fields change places'}"

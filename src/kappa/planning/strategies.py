@@ -15,6 +15,7 @@ from kappa.planning.changes import ChangeKind, compare_parts
 from kappa.planning.estimates import LogFacts, estimate_replay, processes, subtasks
 from kappa.planning.jobs import JobFacts, profiles_ahead, slot_warnings
 from kappa.planning.plans import PLAN_FORMAT, Plan, Strategy, ViewPlan
+from kappa.planning.seeds import counts_in_range_only
 from kappa.planning.steps import CatchUp, Compare, Deploy, Gate, MakeSeed, Promote, Retire, Shift, Step
 from kappa.planning.wording import change_sentences
 from kappa.ports.profiles import Profile
@@ -164,7 +165,7 @@ def _decide(view: ViewFacts, facts: Facts) -> _Decision:
     if refusal := _refusal(view, live, reused, facts):
         return _Decision(ViewPlan(name, ChangeKind.REFUSED, number, None, (*said, refusal), lost=_lost(view, facts)))
     change = _change(view, number, live, reused, facts)
-    reasons = (*said, *_beyond_range(view, primary), _consequence(view, change, facts.release), *view.notes)
+    reasons = (*said, *_about_range(view, primary, facts), _consequence(view, change, facts.release), *view.notes)
     return _Decision(ViewPlan(name, _kind(view, primary), number, change.candidate, reasons), change)
 
 
@@ -219,11 +220,6 @@ def _seed_of(view: ViewFacts) -> Seed | None:
     return view.seed.seed if isinstance(view.seed, SeedOffer) else None
 
 
-def _in_range(version: Version | None) -> bool:
-    """Say whether a version counts its code for a range of events only."""
-    return version is not None and version.seed is not None and version.seed.kind == "range"
-
-
 def _unchanged(view: ViewFacts, primary: Version, live: Sequence[Version], facts: Facts) -> ViewPlan:
     name, number = view.table.view, primary.table.version
     former = facts.release.formers.get(name)
@@ -233,7 +229,7 @@ def _unchanged(view: ViewFacts, primary: Version, live: Sequence[Version], facts
     elif primary.bundle != facts.bundle:
         reasons.append("only code that it does not fold with has changed")
     kind = ChangeKind.METADATA_ONLY if reasons else ChangeKind.UNCHANGED
-    if _in_range(primary):
+    if counts_in_range_only(primary, facts.versions):
         reasons.append(f"v{number} counts this code for a range of events; to count it for all: kappa plan {name}")
     for version in live:
         other = version.table.version
@@ -283,7 +279,9 @@ def _reusable(view: ViewFacts, live: Sequence[Version], facts: Facts) -> Version
     ]
     for version in same:
         # Its rows are those of this code for all events, whatever it started from.
-        if former and _is(version, former.version) and not _in_range(version) and not (seed and seed.kind == "range"):
+        is_former = former is not None and _is(version, former.version)
+        whole = not counts_in_range_only(version, facts.versions) and not (seed and seed.kind == "range")
+        if is_former and whole:
             return version
     for version in reversed(same):
         # The function that migrates rows is no part of the fingerprint: it may be what was mended.
@@ -297,10 +295,16 @@ def _is(version: Version | None, number: int | None) -> bool:
     return version is not None and version.table.version == number
 
 
-def _beyond_range(view: ViewFacts, primary: Version | None) -> Iterator[str]:
-    """Say that a replay ends what a range replay had limited."""
-    if primary is not None and _in_range(primary) and _seed_of(view) is None:
-        yield f"v{primary.table.version} counts its code for a range of events only; a replay counts it for all of them"
+def _about_range(view: ViewFacts, primary: Version | None, facts: Facts) -> Iterator[str]:
+    """Say that a replay ends what a range replay had limited, and that a migration does not."""
+    if primary is None or not counts_in_range_only(primary, facts.versions):
+        return
+    name, number = primary.table.view, primary.table.version
+    said = f"v{number} counts its code for a range of events only"
+    if _seed_of(view) is None:
+        yield f"{said}; a replay counts it for all of them"
+    else:
+        yield f"{said}, and so will the new version; once that is served, kappa plan {name} counts it for all"
 
 
 def _consequence(view: ViewFacts, change: _Change, release: Release) -> str:

@@ -30,6 +30,7 @@ def record(kind: type[Record], columns: Mapping[str, Any]) -> Record:
 
 
 def version(columns: Mapping[str, Any]) -> Version:
-    """Return a version: `deployment` is what it is made of, as a document, and the rest is what happened to it."""
-    happened = {name: value for name, value in columns.items() if name != "deployment"}
-    return record(Version, {**msgspec.json.decode(columns["deployment"]), **happened})
+    """Return a version: what it is made of, and where its seed ends, are documents; the rest is what happened to it."""
+    happened = dict(columns)
+    made_of, position = (msgspec.json.decode(happened.pop(name)) for name in ("deployment", "seed_position"))
+    return record(Version, {**made_of, **happened, "seed_position": position})

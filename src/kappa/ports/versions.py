@@ -8,6 +8,7 @@ from typing import Literal, Protocol
 
 import msgspec
 
+from kappa.model.records import Position
 from kappa.model.schema import ViewTable
 
 BUNDLE_BYTES_MAX = 64 * 1024 * 1024  # of one bundle: it is stored and handed on in one piece
@@ -57,6 +58,8 @@ class Version(Deployment, frozen=True, kw_only=True):
         created_at: When it was deployed, aware UTC.
         seeded: Whether its seed is complete, so that it can be started; True at once for a full replay.
         seed_note: What a check of the seed found, for people; empty without one.
+        seed_position: Partition -> the offset from which on the version folds the log; empty for a full replay, and
+            until its seed is complete.
         retired_at: When it was retired or aborted, or None. It is stopped, and its rows go after a grace period.
         aborted: Whether it was given up before it ever was primary.
         dropped_at: When its table was deleted, or None.
@@ -65,6 +68,7 @@ class Version(Deployment, frozen=True, kw_only=True):
     created_at: datetime
     seeded: bool
     seed_note: str = ""
+    seed_position: Position = {}
     retired_at: datetime | None = None
     aborted: bool = False
     dropped_at: datetime | None = None
@@ -101,12 +105,13 @@ class VersionStore(Protocol):
     def versions(self, view: str | None = None) -> Sequence[Version]:
         """Return versions by view and number, of one view if given; retired and dropped ones too."""
 
-    def seeded(self, table: ViewTable, *, epochs: Mapping[int, int], note: str) -> None:
+    def seeded(self, table: ViewTable, *, epochs: Mapping[int, int], position: Position, note: str) -> None:
         """Mark a version's seed as complete. Idempotent: the first mark stays, whoever has taken over since.
 
         Args:
             table: The version's table.
             epochs: group -> the epoch under which its seed was written, of every group.
+            position: Partition -> the offset from which on the version folds the log.
             note: What a check of the seed found; empty without one.
 
         Raises:

@@ -156,7 +156,8 @@ class ControlReleaseLaws(ControlLaws):
         control.deploy(deployment(USERS_2, seed=MIGRATION))
         self._assert_refused(control, release)
 
-        control.seeded(USERS_2, epochs={group: control.next_epoch(USERS_2, group) for group in range(2)}, note="")
+        epochs = {group: control.next_epoch(USERS_2, group) for group in range(2)}
+        control.seeded(USERS_2, epochs=epochs, position={}, note="")
 
         assert control.change_release(release, expected_revision=0, entry=entry("1")) == control.release()
 

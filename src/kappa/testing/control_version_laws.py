@@ -128,11 +128,12 @@ class ControlVersionLaws(ControlLaws):
         _deploy_with_seed(control)
         epochs = {group: control.next_epoch(USERS_2, group) for group in range(2)}
 
-        control.seeded(USERS_2, epochs=epochs, note="200 keys checked")
-        control.seeded(USERS_2, epochs=epochs, note="again")
+        control.seeded(USERS_2, epochs=epochs, position={0: 7, 11: 2**53 + 1}, note="200 keys checked")
+        control.seeded(USERS_2, epochs=epochs, position={0: 8}, note="again")
 
         second = control.versions("users")[1]
         assert (second.seeded, second.seed_note) == (True, "200 keys checked")
+        assert second.seed_position == {0: 7, 11: 2**53 + 1}
 
     @pytest.mark.parametrize("group", [0, 1])
     def test_a_seed_that_somebody_else_makes_anew_is_not_complete(self, control: ControlStore, group: int) -> None:
@@ -141,7 +142,7 @@ class ControlVersionLaws(ControlLaws):
         control.next_epoch(USERS_2, group)
 
         with pytest.raises(Fenced) as refusal:
-            control.seeded(USERS_2, epochs=epochs, note="")
+            control.seeded(USERS_2, epochs=epochs, position={}, note="")
 
         assert (refusal.value.group, refusal.value.epoch, refusal.value.current) == (group, 1, 2)
         assert not control.versions("users")[1].seeded
@@ -149,10 +150,10 @@ class ControlVersionLaws(ControlLaws):
     def test_a_seed_stays_complete_when_workers_take_over(self, control: ControlStore) -> None:
         _deploy_with_seed(control)
         epochs = {each: control.next_epoch(USERS_2, each) for each in range(2)}
-        control.seeded(USERS_2, epochs=epochs, note="")
+        control.seeded(USERS_2, epochs=epochs, position={}, note="")
         control.next_epoch(USERS_2, 0)
 
-        control.seeded(USERS_2, epochs=epochs, note="")
+        control.seeded(USERS_2, epochs=epochs, position={}, note="")
 
         assert control.versions("users")[1].seeded
 

@@ -14,7 +14,7 @@ from kappa.ports.release import Release
 from kappa.ports.versions import Version
 
 _SELECT_VERSIONS = """
-    SELECT deployment, created_at, seeded, seed_note, retired_at, aborted, dropped_at FROM versions
+    SELECT deployment, created_at, seeded, seed_note, seed_position, retired_at, aborted, dropped_at FROM versions
     WHERE view = coalesce(%s, view) ORDER BY view, version
 """
 

@@ -15,6 +15,7 @@ from kappa.adapters.postgres.control_part import ControlPart
 from kappa.adapters.postgres.control_reading import read_release, read_versions
 from kappa.adapters.postgres.database import Connection
 from kappa.errors import BundleNotFound
+from kappa.model.records import Position
 from kappa.model.schema import ViewTable
 from kappa.ports.rules import recorded_as, refuse_fenced_seed, refuse_retiring
 from kappa.ports.versions import Deployment, Version
@@ -23,7 +24,8 @@ SCHEMA = """
     CREATE TABLE versions (
         view text COLLATE "C", version integer, bundle text NOT NULL, deployment bytea NOT NULL,
         created_at timestamptz NOT NULL, seeded boolean NOT NULL, seed_note text NOT NULL DEFAULT '',
-        retired_at timestamptz, aborted boolean NOT NULL DEFAULT false, dropped_at timestamptz,
+        seed_position bytea NOT NULL DEFAULT '{}', retired_at timestamptz, aborted boolean NOT NULL DEFAULT false,
+        dropped_at timestamptz,
         PRIMARY KEY (view, version)
     );
     CREATE TABLE epochs (
@@ -61,7 +63,7 @@ class PostgresVersions(ControlPart):
         with self._reading() as connection:
             return read_versions(connection, view)
 
-    def seeded(self, table: ViewTable, *, epochs: Mapping[int, int], note: str) -> None:
+    def seeded(self, table: ViewTable, *, epochs: Mapping[int, int], position: Position, note: str) -> None:
         place = (table.view, table.version)
         with self._transaction() as connection:
             if _recorded(connection, *place).seeded:
@@ -73,7 +75,9 @@ class PostgresVersions(ControlPart):
             )
             refuse_fenced_seed(table, epochs=epochs, given=given)
             connection.execute(
-                "UPDATE versions SET seeded = true, seed_note = %s WHERE view = %s AND version = %s", (note, *place)
+                "UPDATE versions SET seeded = true, seed_note = %s, seed_position = %s"
+                " WHERE view = %s AND version = %s",
+                (note, msgspec.json.encode(position), *place),
             )
 
     def retire(self, view: str, version: int, *, aborted: bool = False) -> None:

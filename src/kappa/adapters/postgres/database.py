@@ -22,7 +22,7 @@ from kappa.errors import StorageFull, StoreUnavailable
 Connection = psycopg.Connection[tuple[Any, ...]]
 
 # Rises when the tables beside those of versions change; a database of another format is refused.
-FORMAT = 1
+FORMAT = 2
 
 # A commit of 400,000 rows takes some seconds; one that takes so long is stuck.
 STATEMENT_TIMEOUT_S = 60.0

@@ -16,7 +16,7 @@ from kappa.adapters.sqlite.control_versions import SqliteVersions
 from kappa.ports.engine import RunReport
 
 # Rises when the tables change; a file of another format is refused.
-FORMAT = 2
+FORMAT = 3
 
 _PARTS = (control_versions, control_bundles, control_release, control_plans, control_rejected)
 _SCHEMA = f"""

@@ -15,6 +15,7 @@ import msgspec
 from kappa.adapters.sqlite.control_file import ControlFile
 from kappa.adapters.sqlite.control_reading import read_release, read_versions
 from kappa.errors import BundleNotFound
+from kappa.model.records import Position
 from kappa.model.schema import ViewTable
 from kappa.ports.rules import recorded_as, refuse_fenced_seed, refuse_retiring
 from kappa.ports.versions import Deployment, Version
@@ -22,7 +23,8 @@ from kappa.ports.versions import Deployment, Version
 SCHEMA = """
     CREATE TABLE versions (
         view TEXT, version INTEGER, deployment TEXT NOT NULL, created_at TEXT NOT NULL, seeded INTEGER NOT NULL,
-        seed_note TEXT NOT NULL DEFAULT '', retired_at TEXT, aborted INTEGER NOT NULL DEFAULT 0, dropped_at TEXT,
+        seed_note TEXT NOT NULL DEFAULT '', seed_position TEXT NOT NULL DEFAULT '{}',
+        retired_at TEXT, aborted INTEGER NOT NULL DEFAULT 0, dropped_at TEXT,
         PRIMARY KEY (view, version)
     );
     CREATE TABLE epochs (
@@ -59,7 +61,7 @@ class SqliteVersions(ControlFile):
         with self._reading() as connection:
             return read_versions(connection, view)
 
-    def seeded(self, table: ViewTable, *, epochs: Mapping[int, int], note: str) -> None:
+    def seeded(self, table: ViewTable, *, epochs: Mapping[int, int], position: Position, note: str) -> None:
         with self._transaction() as connection:
             if _recorded(connection, table.view, table.version).seeded:
                 return
@@ -70,8 +72,8 @@ class SqliteVersions(ControlFile):
             )
             refuse_fenced_seed(table, epochs=epochs, given=given)
             connection.execute(
-                "UPDATE versions SET seeded = 1, seed_note = ? WHERE view = ? AND version = ?",
-                (note, table.view, table.version),
+                "UPDATE versions SET seeded = 1, seed_note = ?, seed_position = ? WHERE view = ? AND version = ?",
+                (note, msgspec.json.encode(position).decode(), table.view, table.version),
             )
 
     def retire(self, view: str, version: int, *, aborted: bool = False) -> None:
