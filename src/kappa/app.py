@@ -16,7 +16,7 @@ from typing import BinaryIO
 
 from kappa import parts
 from kappa.control.advance import Advance
-from kappa.control.applying import Applying, refuse_changed_code
+from kappa.control.applying import Applying
 from kappa.control.checking import CheckReport, check_project, refuse_unsound
 from kappa.control.counting import counting_of
 from kappa.control.dead_letters import (
@@ -59,10 +59,12 @@ from kappa.control.ingest import (
     validation,
 )
 from kappa.control.janitor import Janitor
+from kappa.control.plan_records import refuse_changed_code
 from kappa.control.planner import Planner
 from kappa.control.project import Project, load_project
 from kappa.control.reading import Row, read_query, read_row
 from kappa.control.releasing import Releasing
+from kappa.control.returning import WARM_S
 from kappa.control.running import Run
 from kappa.control.schemas import Schemas, schema_warnings
 from kappa.control.status import Status, read_status
@@ -208,7 +210,13 @@ class App(OpenProject):
     @cached_property
     def releasing(self) -> Releasing:
         """What changes the release."""
-        return Releasing(control=self.control, store=self.views, open_log=self.open_log, actor=self.actor)
+        warm_s = WARM_S
+        if self.settings.engine.kind == "flink":
+            # A job's position is that of its last checkpoint.
+            warm_s = max(warm_s, 3 * self.settings.flink.live.checkpoint_interval_s)
+        return Releasing(
+            control=self.control, store=self.views, open_log=self.open_log, actor=self.actor, warm_s=warm_s
+        )
 
     @cached_property
     def planner(self) -> Planner:

@@ -70,8 +70,8 @@ class Served:
     def open_log(self, name: str) -> Log:
         return self.logs.open(name, partition_count=PARTITIONS)
 
-    def releasing(self, actor: str = "ana") -> Releasing:
-        return Releasing(control=self.control, store=self.store, open_log=self.open_log, actor=actor)
+    def releasing(self, actor: str = "ana", *, warm_s: float = 60.0) -> Releasing:
+        return Releasing(control=self.control, store=self.store, open_log=self.open_log, actor=actor, warm_s=warm_s)
 
     def deploy(
         self,

@@ -119,10 +119,25 @@ def test_a_version_on_another_log_has_to_reach_the_end_of_its_own(empty: Served)
     empty.deploy("carrier", 1, {0: 2, 1: 2})
     empty.deploy("carrier", 2, {0: 0, 1: 0}, log="events-by-code")
     empty.serve({"carrier": 1})
-    empty.compare("carrier", 1, 2)
 
-    with pytest.raises(ReleaseRefused, match="it lacks 4 events"):
-        empty.promote(carrier=2)
+    promotion = outcome(empty.releasing().promote({"carrier": 2}, wait_s=0, force=True))
+
+    logs = "one reads events in 2 partitions, the other events-by-code in 2 partitions"
+    assert promotion.forced == (
+        "carrier v2 has not caught up: it lacks 4 events that v1 holds",
+        f"carrier v2 cannot be compared with v1: {logs}",
+    )
+
+
+def test_a_version_that_cannot_be_compared_is_not_promoted_unless_forced(served: Served) -> None:
+    served.deploy("carrier", 3, key="name")
+
+    with pytest.raises(ReleaseRefused, match="cannot be compared with v1: one is keyed by code") as refusal:
+        served.promote(carrier=3)
+
+    assert refusal.value.next_step == (
+        "look at its rows: kappa get carrier KEY --version v3; or overrule this: kappa promote carrier v3 --force"
+    )
 
 
 @pytest.mark.parametrize(
@@ -290,6 +305,24 @@ def test_a_rollback_to_a_version_that_lags_the_cutover_is_refused_unless_forced(
 
     assert served.releasing().rollback(force=True).events_back == {"carrier": 5}
     assert served.control.history(limit=1)[0].detail == "forced: carrier goes back by 5 events"
+
+
+def test_a_rollback_to_a_version_that_stands_still_is_refused_unless_forced(served: Served) -> None:
+    served.append(8)
+    served.fold("carrier", 1, {0: 1, 1: 2})
+    served.fold("carrier", 2, {0: 1, 1: 2})
+    served.promote(carrier=2)
+    served.fold("carrier", 2, {0: 4, 1: 4})  # and version 1 does not go on
+
+    assert served.releasing(warm_s=3_600).rollback().events_back == {"carrier": 5}  # they are on their way
+    served.fold("carrier", 1, {0: 4, 1: 4})
+    served.promote(carrier=2)
+    served.append(2)
+    served.fold("carrier", 2, {0: 5, 1: 5})
+    with pytest.raises(ReleaseRefused, match="v1 lacks 2 events, of which the first was appended about 1 s ago"):
+        served.releasing(warm_s=0).rollback()
+
+    assert served.releasing(warm_s=0).rollback(force=True).events_back == {"carrier": 2}
 
 
 def test_a_share_of_the_keys_moves_to_a_candidate_and_back(served: Served) -> None:

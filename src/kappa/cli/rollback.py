@@ -19,7 +19,7 @@ def rollback(app: App, out: Output, *, views: tuple[str, ...], force: bool) -> N
     """Make the former primary of each VIEW primary again; by default, undo the last promotion of all its views.
 
     It takes no time: the former primary was kept warm. If it has not folded all that its successor had when it took
-    over, rows would go back in time, and it is refused unless forced. A canary of the view ends.
+    over, or stands still since, rows would go back in time, and it is refused unless forced. A canary of the view ends.
 
     The version that is left stays a candidate, and can be promoted again.
 
@@ -35,7 +35,7 @@ def _lines(done: Rollback) -> Iterator[str]:
     for view, version in done.restored.items():
         yield f"{view} is served from v{version} again"
         if events := done.events_back.get(view):
-            yield f"  its rows went back by {events:,} events, until it has caught up"
+            yield f"  it has yet to fold up to {events:,} events that readers have seen already"
     again = " ".join(f"{view} v{version}" for view, version in done.left.items())
     yield f"next:  promote again: kappa promote {again}"
     for view, version in done.left.items():

@@ -24,7 +24,7 @@ from kappa.control.first_differences import explain
 from kappa.control.settling import Pair, Settling, meet
 from kappa.errors import InputError, VersionNotFound, ViewNotFound
 from kappa.model.schema import ViewTable, encode_key
-from kappa.planning.diffs import DiffReport
+from kappa.planning.diffs import DiffReport, incomparable
 from kappa.planning.expectations import judge, sentence
 from kappa.planning.tally import Tally
 from kappa.ports import ControlStore, DiffRecord, Log, StoredRow, Version, ViewStore
@@ -174,26 +174,12 @@ def _refuse_incomparable(left: Version, right: Version) -> None:
             raise InputError(
                 f"{table.view} v{table.version} has no rows yet: its seed is not made", next_step="kappa apply"
             )
-    flaw = _difference(left.table, right.table)
+    flaw = incomparable(left.table, right.table)
     if flaw is not None:
         raise InputError(
             f"cannot compare {left.table.name} and {right.table.name}: {flaw}",
-            next_step="compare what they say with `kappa query`; a version with another key is another view",
+            next_step=f"look at the rows of one: kappa get {left.table.view} KEY --version v{right.table.version}",
         )
-
-
-def _difference(left: ViewTable, right: ViewTable) -> str | None:
-    """Return why rows of two tables have no position in common, or None."""
-    if left.view != right.view:
-        return "they are versions of different views"
-    if left.key != right.key:
-        return "one is keyed by {}, the other by {}".format(
-            *(", ".join(f"{column.name} ({column.type})" for column in table.key) for table in (left, right))
-        )
-    logs = [f"{table.log} in {table.partition_count} partitions" for table in (left, right)]
-    if logs[0] != logs[1]:
-        return f"one reads {logs[0]}, the other {logs[1]}"
-    return None
 
 
 class _Comparison:

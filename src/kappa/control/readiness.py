@@ -6,7 +6,7 @@ import msgspec
 
 from kappa.control.positions import Goal
 from kappa.errors import ReleaseRefused, VersionNotFound, ViewNotFound
-from kappa.planning.diffs import DiffReport
+from kappa.planning.diffs import DiffReport, incomparable
 from kappa.ports import ControlStore, Version
 
 
@@ -89,17 +89,21 @@ def refuse_diff(control: ControlStore, view: str, primary: int, candidate: int) 
             shows that the candidate cannot fold what its primary can.
     """
     if objection := diff_objection(control, view, primary, candidate):
+        look = f"compare them: kappa diff {view} v{primary} v{candidate}"
+        if _incomparable(control, view, primary, candidate):
+            look = f"look at its rows: kappa get {view} KEY --version v{candidate}"
         raise ReleaseRefused(
             view=view,
             version=candidate,
             reason=objection,
-            next_step=f"compare them: kappa diff {view} v{primary} v{candidate}"
-            f"; or overrule this: kappa promote {view} v{candidate} --force",
+            next_step=f"{look}; or overrule this: kappa promote {view} v{candidate} --force",
         )
 
 
 def diff_objection(control: ControlStore, view: str, primary: int, candidate: int) -> str | None:
     """Return why the diff with its primary does not speak for a candidate, or None if it does."""
+    if flaw := _incomparable(control, view, primary, candidate):
+        return f"cannot be compared with v{primary}: {flaw}"
     record = control.diff(view, primary, candidate)
     if record is None:
         for other in reversed(control.versions(view)):
@@ -111,6 +115,10 @@ def diff_objection(control: ControlStore, view: str, primary: int, candidate: in
     if {verdict.name: verdict.expected for verdict in report.expectations} != dict(expected):
         return f"was compared with v{primary} before what is expected of it changed"
     return _objection_of(report)
+
+
+def _incomparable(control: ControlStore, view: str, primary: int, candidate: int) -> str | None:
+    return incomparable(*(known_version(control, view, number).table for number in (primary, candidate)))
 
 
 def _objection_of(report: DiffReport) -> str | None:

@@ -21,13 +21,13 @@ from kappa.control.readiness import (
     refuse_lag,
     seeded_version,
 )
+from kappa.control.returning import WARM_S, Return, return_to
 from kappa.control.revisions import Revisions
 from kappa.errors import InputError, ReleaseRefused, ViewNotFound
 from kappa.model.records import Position
 from kappa.planning.releases import (
     displaced,
     last_promoted,
-    missing,
     primary_of,
     promoted,
     rolled_back,
@@ -63,7 +63,7 @@ class Rollback(msgspec.Struct, frozen=True):
     Attributes:
         restored: View -> the version that is primary again.
         left: View -> the version that was primary, a candidate now.
-        events_back: View -> how many events its rows went back in time, which was forced.
+        events_back: View -> how many events at most that readers have seen its rows lack, until they are folded.
     """
 
     restored: Mapping[str, int]
@@ -88,20 +88,20 @@ class Stopped(msgspec.Struct, frozen=True):
 class Releasing:
     """Changes the release of a project in the name of one person."""
 
-    def __init__(self, *, control: ControlStore, store: ViewStore, open_log: OpenLog, actor: str) -> None:
-        self._control, self._store, self._open_log = control, store, open_log
+    def __init__(
+        self, *, control: ControlStore, store: ViewStore, open_log: OpenLog, actor: str, warm_s: float = WARM_S
+    ) -> None:
+        """Prepare to act for `actor`. What a rollback returns to may lack events that are no older than `warm_s`."""
+        self._control, self._store, self._open_log, self._warm_s = control, store, open_log, warm_s
         self._revisions = Revisions(control, actor)
 
-    def shift(
-        self, view: str, shares: Mapping[int, float], *, wait_s: float, entry_id: str | None = None
-    ) -> Generator[Advance, None, Release]:
+    def shift(self, view: str, shares: Mapping[int, float], *, wait_s: float) -> Generator[Advance, None, Release]:
         """Serve a share of a view's keys from a candidate, and return the release.
 
         Args:
             view: The view.
             shares: Version -> percent of the keys: the candidate's alone, or all of them, which add up to 100.
             wait_s: How long a share that rises may wait for the candidate to catch up.
-            entry_id: Of the history entry; one of its own by default.
 
         Raises:
             InputError: The shares make no sense.
@@ -122,11 +122,11 @@ class Releasing:
             yield from self._catch_up([self._goal(candidate, release)], release, wait_s=wait_s)
             release = self._revisions.unmoved(release, [view])
         detail = f"{percent:g} % of the keys"
-        entry = self._revisions.entry("shift", {view: number}, detail=detail, entry_id=entry_id)
+        entry = self._revisions.entry("shift", {view: number}, detail=detail)
         return self._revisions.change(shifted(release, view, number, percent), entry)
 
     def promote(
-        self, versions: Mapping[str, int], *, wait_s: float, force: bool = False, entry_id: str | None = None
+        self, versions: Mapping[str, int], *, wait_s: float, force: bool = False
     ) -> Generator[Advance, None, Promotion]:
         """Make candidates the primaries of their views, all at one moment. Those that already are stay so.
 
@@ -136,7 +136,6 @@ class Releasing:
             versions: View -> version.
             wait_s: How long to wait for them to catch up.
             force: Whether to promote versions that have not caught up, or whose diff does not speak for them.
-            entry_id: Of the history entry; one of its own by default.
 
         Raises:
             VersionNotFound: One of them does not exist or is stopped.
@@ -162,7 +161,7 @@ class Releasing:
         retired = displaced(release, changed)
         self._revisions.change(
             changed,
-            self._revisions.entry("promote", numbers, detail=detail, entry_id=entry_id),
+            self._revisions.entry("promote", numbers, detail=detail),
             retiring=[self._revisions.end("retire", view, number) for view, number in retired.items()],
         )
         return Promotion(
@@ -173,17 +172,16 @@ class Releasing:
             forced=forced,
         )
 
-    def rollback(self, views: Sequence[str] = (), *, force: bool = False, entry_id: str | None = None) -> Rollback:
+    def rollback(self, views: Sequence[str] = (), *, force: bool = False) -> Rollback:
         """Make the former primaries of views primary again, all at one moment; by default those promoted last.
 
         Args:
             views: The views.
             force: Whether to return to a version that lacks events which readers have seen.
-            entry_id: Of the history entry; one of its own by default.
 
         Raises:
             ViewNotFound: A view has no primary.
-            ReleaseRefused: There is nothing to go back to, or it lags the cutover.
+            ReleaseRefused: There is nothing to go back to, it lags the cutover, or it has stood still since.
             ReleaseMoved: Somebody else changed the release meanwhile.
         """
         release = self._control.release()
@@ -192,10 +190,14 @@ class Releasing:
             raise InputError("there is no promotion to roll back", next_step="see what was done: kappa history")
         changed = rolled_back(release, views)
         restored = {view: release.formers[view].version for view in views}
-        events_back = {view: lacks for view in views if (lacks := self._events_back(view, release, force=force))}
-        detail = ", ".join(f"forced: {view} goes back by {count:,} events" for view, count in events_back.items())
-        self._revisions.change(changed, self._revisions.entry("roll-back", restored, detail=detail, entry_id=entry_id))
-        return Rollback(restored, {view: release.primaries[view] for view in views}, events_back)
+        returns = {view: self._return(view, release, force=force) for view in views}
+        overruled = {view: found for view, found in returns.items() if found.objection}
+        detail = ", ".join(
+            f"forced: {view} goes back by {found.events_back:,} events" for view, found in overruled.items()
+        )
+        self._revisions.change(changed, self._revisions.entry("roll-back", restored, detail=detail))
+        left = {view: release.primaries[view] for view in views}
+        return Rollback(restored, left, {view: it.events_back for view, it in returns.items() if it.events_back})
 
     def abort(self, view: str, version: int) -> Stopped:
         """Give a candidate up: it serves nothing any more and stops for good.
@@ -296,7 +298,7 @@ class Releasing:
                 view=table.view,
                 version=table.version,
                 reason=f"is keyed by {names[0]} and v{primary.table.version} by {names[1]}: they cannot share keys",
-                next_step=f"change over at once: kappa promote {table.view} v{table.version}",
+                next_step=f"change over at once: kappa promote {table.view} v{table.version} --force",
             )
 
     def _primary(self, view: str, release: Release) -> Version | None:
@@ -350,24 +352,23 @@ class Releasing:
         with self._open_log(former.table.log) as log:
             return log.ends()
 
-    def _events_back(self, view: str, release: Release, *, force: bool) -> int:
-        """Return how many events a former primary lacks that its successor had when it took over.
+    def _return(self, view: str, release: Release, *, force: bool) -> Return:
+        """Return what it would be like to make the former primary of a view its primary again.
 
         Raises:
             VersionNotFound: The former primary is stopped for good.
-            ReleaseRefused: It lacks some, and that is not forced.
+            ReleaseRefused: There is an objection, and it is not overruled.
         """
         former = release.formers[view]
         version = seeded_version(self._control, view, former.version)
-        lacks = missing(position_of(version.table, self._store), former.cutover)
-        count = sum(lacks.values())
-        if lacks and not force:
-            where = ", ".join(f"{each:,} events on partition {partition}" for partition, each in lacks.items())
+        primary = known_version(self._control, view, release.primaries[view])
+        found = return_to(former, version, primary, store=self._store, open_log=self._open_log, warm_s=self._warm_s)
+        if found.objection and not force:
             raise ReleaseRefused(
                 view=view,
                 version=former.version,
-                reason=f"lags the cutover by {where}",
-                next_step="let it catch up: kappa up; or pass --force: rows will go back in time"
-                f" by {count:,} events until it has",
+                reason=found.objection,
+                next_step="let it catch up: kappa up, and see kappa status; or pass --force: rows will go back in time"
+                f" by {found.events_back:,} events until it has",
             )
-        return count
+        return found

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from kappa.model.schema import ColumnType
+from kappa.model.schema import ColumnType, ViewTable
 
 SampleKind = Literal["changed", "only-left", "only-right"]
 
@@ -146,3 +146,17 @@ class DiffReport(msgspec.Struct, frozen=True, kw_only=True):
     complete: bool
     notes: tuple[str, ...]
     taken_at: datetime
+
+
+def incomparable(left: ViewTable, right: ViewTable) -> str | None:
+    """Return why rows of two tables have no position in common, so that no diff can be made; None if they have."""
+    if left.view != right.view:
+        return "they are versions of different views"
+    if left.key != right.key:
+        return "one is keyed by {}, the other by {}".format(
+            *(", ".join(f"{column.name} ({column.type})" for column in table.key) for table in (left, right))
+        )
+    logs = [f"{table.log} in {table.partition_count} partitions" for table in (left, right)]
+    if logs[0] != logs[1]:
+        return f"one reads {logs[0]}, the other {logs[1]}"
+    return None
