@@ -216,7 +216,7 @@ def test_only_a_report_may_be_lost_with_the_power(control):
 def test_a_database_of_another_format_is_refused(control, postgres, postgres_server):
     postgres_server.execute(f"UPDATE {postgres.prefix}_control.format SET number = 7")
 
-    with pytest.raises(StoreUnavailable, match="is 7, and this release of kappa reads format 1") as refusal:
+    with pytest.raises(StoreUnavailable, match="is 7, and this release of kappa reads format 2") as refusal:
         open_postgres_control(*postgres)
 
     assert not refusal.value.retryable

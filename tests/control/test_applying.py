@@ -17,7 +17,8 @@ from storages import KAFKA, KAFKA_AND_POSTGRES, SQLITE, environment_of, on
 from kappa.adapters.embedded.fold import FoldWorker, Pace
 from kappa.app import App
 from kappa.config import load_settings
-from kappa.control.applying import Applied, Applying, StepAdvance, current_plan, refuse_unreviewed
+from kappa.control.applying import Applied, Applying, StepAdvance
+from kappa.control.plan_records import current_plan, reviewed_plan
 from kappa.control.ranges import TimeRange
 from kappa.control.tail import time_of
 from kappa.control.versions import FirstVersions
@@ -412,6 +413,37 @@ def test_a_canary_that_does_not_pass_a_gate_loses_its_share(shops: Pipeline) -> 
     assert [entry.action for entry in shops.app.control.history(limit=3)][:2] == ["shift", "shift"]
 
 
+def test_a_share_that_was_taken_back_is_given_and_checked_again_before_a_larger_one(shops: Pipeline) -> None:
+    code = FEWER_SALES.replace("> 5", ">= 0")
+    record = shops.plan(code, strategy="incremental", shares=(10, 50))
+    walk = shops.applying().walk(record, promote=True)
+    while shops.app.control.release().canaries != {"shop": Canary(2, 10)}:
+        next(walk)
+    for _ in shops.app.releasing.shift("shop", {2: 0}, wait_s=0):
+        pass
+    walk.close()
+
+    again = shops.applying().walk(current_plan(shops.app.control), promote=True)
+    done = [step.text for step in again if step.complete]
+
+    assert done == [
+        "serve 10 % of the keys of shop from v2",
+        "check shop v2 against v1",
+        "serve 50 % of the keys of shop from v2",
+        "check shop v2 against v1",
+        "promote shop v2",
+    ]
+
+
+def test_a_share_is_served_for_the_pause_before_it_is_checked(shops: Pipeline) -> None:
+    record = shops.plan(NET, strategy="incremental", shares=(50,), pause=timedelta(seconds=0.5))
+    began = time.monotonic()
+    steps = list(shops.applying().walk(record, promote=True))
+
+    assert time.monotonic() - began >= 0.5
+    assert next(step.advance.unit for step in steps if "after 1 s, check shop" in step.text and step.advance) == "s"
+
+
 def test_if_one_canary_does_not_pass_those_of_the_other_views_lose_their_shares_too(shops: Pipeline) -> None:
     """They are promoted together or not at all."""
     code = FEWER_SALES.replace("> 5", ">= 0").replace("maximum(Sold.cents)", "maximum(Sold.cents - 1)")
@@ -476,18 +508,59 @@ def test_a_candidate_that_cannot_be_folded_stops_the_plan_and_nothing_else(shops
 def test_a_plan_that_was_not_reviewed_is_not_finished(shops: Pipeline) -> None:
     record = shops.plan(NET)
     with pytest.raises(InputError, match="plan 1 has not come to its review yet: 0 of the 3 steps before it are done"):
-        refuse_unreviewed(record)
+        reviewed_plan(shops.app.control)
 
     shops.apply(record, promote=False)
 
-    refuse_unreviewed(current_plan(shops.app.control))
+    assert reviewed_plan(shops.app.control).number == 1
 
 
 def test_a_plan_that_promotes_nothing_is_not_finished_by_promoting(shops: Pipeline) -> None:
+    shops.plan(NET, strategy="parallel")
+
     with pytest.raises(InputError, match="plan 1 promotes nothing") as refusal:
-        refuse_unreviewed(shops.plan(NET, strategy="parallel"))
+        reviewed_plan(shops.app.control)
 
     assert refusal.value.next_step == "compare, then choose: kappa promote shop v2"
+
+
+def test_a_plan_whose_promotion_was_rolled_back_is_not_finished_once_more(shops: Pipeline) -> None:
+    shops.apply(shops.plan(NET))
+    assert reviewed_plan(shops.app.control).state is PlanState.APPLIED
+    shops.app.releasing.rollback()
+
+    with pytest.raises(InputError, match="plan 1 is applied already, but shop is served from v1 since") as refusal:
+        reviewed_plan(shops.app.control)
+
+    assert refusal.value.next_step == "if its versions are wanted again: kappa promote shop v2"
+
+
+def test_plans_of_different_views_wait_side_by_side_and_each_is_promoted_by_its_number(shops: Pipeline) -> None:
+    shops.apply(shops.plan(NET), promote=False)
+    shops.apply(shops.plan(BOTH, views=["till"]), promote=False)
+
+    with pytest.raises(InputError, match="plan 1 for shop, plan 2 for till") as refusal:
+        reviewed_plan(shops.app.control)
+    assert refusal.value.next_step == "say which one: kappa apply 2 --promote"
+
+    shops.apply(current_plan(shops.app.control, 2))
+    shops.apply(reviewed_plan(shops.app.control))
+
+    assert shops.app.control.release().primaries == {"shop": 2, "till": 2}
+
+
+def test_a_plan_that_takes_the_place_of_another_says_so_and_that_one_goes_no_further(shops: Pipeline) -> None:
+    first = shops.plan(NET)
+    walk = shops.applying().walk(first, promote=True)
+    next(walk)
+
+    steps = [step.text for step in shops.applying().walk(shops.plan(NET.replace("- 1)", "- 2)")), promote=False)]
+
+    assert steps[0] == "give up plan 1, which this one takes the place of"
+    with pytest.raises(PlanStale, match="a later plan took its place"):
+        outcome(walk)
+    assert shops.app.control.plan(1).state is PlanState.ABANDONED
+    assert shops.app.control.release().primaries["shop"] == 1
 
 
 def test_a_plan_of_another_release_of_kappa_is_stale(shops: Pipeline) -> None:

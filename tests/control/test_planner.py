@@ -248,7 +248,7 @@ def test_a_view_that_is_not_in_the_code_cannot_be_planned(deployed: Pipeline) ->
         deployed.planner.plan(["shopp"])
 
 
-@pytest.mark.parametrize("shares", [(10, 1), (1, 1), (0, 50), (50, 101)])
+@pytest.mark.parametrize("shares", [(10, 1), (1, 1), (0, 50), (50, 101), (0.015, 50)])
 def test_shares_that_do_not_rise_are_refused(deployed: Pipeline, shares: tuple[float, ...]) -> None:
     with pytest.raises(InputError, match="shares rise"):
         deployed.planner.plan(strategy="incremental", shares=shares)
@@ -267,6 +267,9 @@ def test_a_range_is_a_seed_of_what_is_served(deployed: Pipeline) -> None:
     assert [type(step).__name__ for step in plan.steps] == ["Deploy", "MakeSeed", "CatchUp", "Compare", "Promote"]
     (deploy, *_) = plan.steps
     assert isinstance(deploy, Deploy)
+    deployed.deploy(plan)
+    with pytest.raises(InputError, match="v2 counts this code for another range already"):
+        deployed.planner.plan_range("shop", days(4, 5))
     seed = deploy.deployment.seed
     assert seed is not None
     assert (seed.kind, seed.base, seed.start_us, seed.end_us) == (

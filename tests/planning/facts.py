@@ -11,9 +11,9 @@ import msgspec
 from kappa.model.fingerprint import combine
 from kappa.model.schema import Column, ColumnType, ViewTable
 from kappa.planning.estimates import LogFacts
+from kappa.planning.facts import Facts, ViewFacts
 from kappa.planning.plans import Plan
 from kappa.planning.steps import describe
-from kappa.planning.strategies import Facts, ViewFacts
 from kappa.ports import Release, Seed, Version
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)

@@ -9,9 +9,10 @@ import pytest
 from planning.facts import LOG, NEW, OLD, deployed, facts, in_code, migration, table
 
 from kappa.cli.plan import _view_lines
+from kappa.planning.facts import SeedOffer
 from kappa.planning.jobs import JobFacts
 from kappa.planning.plans import Plan
-from kappa.planning.strategies import SeedOffer, build_plan
+from kappa.planning.strategies import build_plan
 from kappa.ports.profiles import LIVE_LAG_MAX, REPLAY_LAG_MIN, Profile, Profiles, Slots
 
 LIVE = Profile(

@@ -107,8 +107,9 @@ def test_a_view_that_is_gone_is_not_served() -> None:
 @pytest.mark.parametrize(
     ("shares", "message"),
     [
-        ({2: 101}, "the share of carrier v2 must be 0, or 0.01 to 100 percent: got 101"),
-        ({2: 0.001}, "the share of carrier v2 must be 0, or 0.01 to 100 percent: got 0.001"),
+        ({2: 101}, "the share of carrier v2 must be 0, or 0.01 to 100 percent in whole hundredths: got 101"),
+        ({2: 0.001}, "the share of carrier v2 must be 0, or 0.01 to 100 percent in whole hundredths: got 0.001"),
+        ({2: 0.015}, "got 0.015"),
         ({2: float("nan")}, "got nan"),
         ({1: 80, 2: 10}, "the shares of carrier add up to 90 percent, not 100: v1=80 v2=10"),
         ({2: 10, 3: 10}, "expected the share of one candidate of carrier beside v1, the primary; got v2=10 v3=10"),

@@ -10,10 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from planning.facts import LOG, NEW, OLD, deployed, facts, in_code, migration, released, steps, table
 
+from kappa.model.schema import Column, ColumnType
 from kappa.planning.changes import ChangeKind
+from kappa.planning.facts import SeedOffer
 from kappa.planning.plans import Plan
 from kappa.planning.steps import Deploy, Promote, Retire, Shift
-from kappa.planning.strategies import SeedOffer, build_plan
+from kappa.planning.strategies import build_plan
 from kappa.ports import Canary, Former, Release, Seed
 
 FULL = ["deploy carrier v2", "catch up carrier v2", "diff carrier v1 v2", "promote carrier v2"]
@@ -241,6 +243,34 @@ def test_a_migration_that_hands_a_range_on_says_so() -> None:
         "v1 counts its code for a range of events only, and so will the new version; "
         "once that is served, kappa plan carrier counts it for all"
     ) in plan.views[0].reasons
+
+
+def test_a_view_of_another_key_is_not_compared_or_promoted_with_the_others() -> None:
+    other = msgspec.structs.replace(table(), key=(Column("airport", ColumnType.TEXT),))
+    views = {"carrier": in_code(table=other), "route": in_code(view="route")}
+    given_facts = facts(deployed(1), deployed(1, view="route"), views=views)
+    plan = build_plan(released(given_facts, primaries={"carrier": 1, "route": 1}))
+
+    assert steps(plan)[2:] == [
+        "catch up carrier v2",
+        "catch up route v2",
+        "diff route v1 v2",
+        "promote route v2",
+    ]
+    said = plan.views[0].reasons[-1]
+    assert said.startswith("one is keyed by carrier (text), the other by airport (text): v1 and v2 cannot be compared")
+    assert said.endswith("change over: kappa promote carrier v2 --force")
+
+
+def test_a_pause_comes_once_before_the_checks_of_a_share() -> None:
+    views = {"carrier": in_code(), "route": in_code(view="route")}
+    given_facts = facts(deployed(1), deployed(1, view="route"), views=views, strategy="incremental", pause_s=600.0)
+    plan = build_plan(released(given_facts, primaries={"carrier": 1, "route": 1}))
+
+    assert [text for text in steps(plan) if "check" in text][:2] == [
+        "after 10 min, check carrier v2 against v1",
+        "check route v2 against v1",
+    ]
 
 
 def test_a_replay_that_ends_a_range_says_so() -> None:

@@ -10,8 +10,10 @@ import click
 from kappa.app import App
 from kappa.cli.output import Output, Progress
 from kappa.cli.verb import verb
-from kappa.control.applying import Applied, StepAdvance, current_plan, plan_of
+from kappa.control.applying import Applied, StepAdvance
+from kappa.control.plan_records import current_plan, plan_of
 from kappa.planning.plans import Plan
+from kappa.planning.steps import Compare
 from kappa.ports import PlanRecord, PlanState
 
 
@@ -66,7 +68,7 @@ def _follow(out: Output, steps: Generator[StepAdvance, None, Applied]) -> Applie
             if step.complete:
                 shown.close()
                 progress = None
-                out.note(f"{step.number:>3}  {step.text}: done")
+                out.note(f"{step.number or '':>3}  {step.text}: done")
                 if step.found:
                     out.note(f"     {step.found}")
             elif step.advance is not None:
@@ -76,20 +78,20 @@ def _follow(out: Output, steps: Generator[StepAdvance, None, Applied]) -> Applie
 
 
 def _next_lines(applied: Applied, plan: Plan) -> Iterator[str]:
+    compared = {step.view for step in plan.steps if isinstance(step, Compare)}
+    candidates = [each for each in plan.views if each.candidate is not None and each.primary is not None]
     if applied.waits_before is not None:
         yield f"plan {applied.plan} waits for your review before it would {applied.waits_before}"
-        for each in plan.views:
-            if each.candidate is not None and each.primary is not None:
-                yield f"  look:    kappa diff {each.view}"
+        yield from (f"  look:    kappa diff {each.view}" for each in candidates if each.view in compared)
         yield "  go on:   kappa promote"
-        for each in plan.views:
-            if each.candidate is not None and each.primary is not None:
-                yield f"  give up: kappa abort {each.view} v{each.candidate}"
+        yield from (f"  give up: kappa abort {each.view} v{each.candidate}" for each in candidates)
         return
     yield f"plan {applied.plan} is applied: all {applied.step_count} steps are done"
     if plan.strategy == "parallel":
-        for each in plan.views:
-            if each.candidate is not None and each.primary is not None:
-                yield f"compare: kappa diff {each.view}"
-    elif any(each.primary is not None and each.candidate is not None for each in plan.views):
+        yield from (f"compare: kappa diff {each.view}" for each in candidates if each.view in compared)
+    elif compared:
         yield "undo:    kappa rollback"
+    for each in candidates:
+        if each.view not in compared:
+            yield f"look:    kappa get {each.view} KEY --version v{each.candidate}"
+            yield f"then:    kappa promote {each.view} v{each.candidate} --force"

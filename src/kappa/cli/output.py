@@ -189,17 +189,25 @@ def _bar(what: str) -> Iterator[Progress]:
     from rich.progress import (  # noqa: PLC0415 - rich is loaded when something is drawn
         BarColumn,
         Progress,
+        Task,
         TaskProgressColumn,
         TextColumn,
         TimeRemainingColumn,
     )
+    from rich.text import Text  # noqa: PLC0415
+
+    class Remaining(TimeRemainingColumn):
+        """The time to go, unless the note says it."""
+
+        def render(self, task: Task) -> Text:
+            return Text() if task.fields["note"] else super().render(task)
 
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
         TaskProgressColumn(),
         TextColumn("{task.fields[note]}"),
-        TimeRemainingColumn(),
+        Remaining(),
     )
     with Progress(*columns, console=_console(sys.stderr), transient=True) as bar:
         task = bar.add_task(what, total=None, note="")
@@ -227,5 +235,6 @@ class _ProgressLines:
         self._shown = now
         rate = (done - self._first) / (now - self._started)
         share = f" of {total:,}" if total else ""
-        remaining = f", {(total - done) / rate:.0f} s to go" if total and rate > 0 else ""
+        # A note says what is to be known; an estimate beside one that it holds would be another.
+        remaining = f", {(total - done) / rate:.0f} s to go" if total and rate > 0 and not note else ""
         click.echo(f"{self._what}: {done:,}{share} {self._unit}{remaining}{', ' + note if note else ''}", err=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import timedelta
 
 import click
 
@@ -10,6 +11,7 @@ from kappa.app import App
 from kappa.cli.output import Output, counted, printable
 from kappa.cli.verb import verb
 from kappa.errors import InputError
+from kappa.model.durations import duration_us
 from kappa.planning.catch_up import duration_text
 from kappa.planning.changes import ChangeKind
 from kappa.planning.jobs import describe_profile
@@ -43,7 +45,8 @@ _KINDS = {
     help="full: replay, compare, promote. parallel: the same without promoting. incremental: promote in steps.",
 )
 @click.option("--shares", default="1,10,50,100", help="Of an incremental plan: per cent of the keys, step by step.")
-def plan(app: App, out: Output, *, views: tuple[str, ...], strategy: Strategy, shares: str) -> None:
+@click.option("--pause", metavar="TIME", help="Of an incremental plan: serve each share for so long, such as 10m.")
+def plan(app: App, out: Output, *, views: tuple[str, ...], strategy: Strategy, shares: str, pause: str | None) -> None:
     """Compare the project's code with what is deployed, and make a plan for VIEWs, by default for all.
 
     It says for each view what has changed and what follows from that: nothing, a migration of its rows, or a replay of
@@ -54,10 +57,12 @@ def plan(app: App, out: Output, *, views: tuple[str, ...], strategy: Strategy, s
 
     Examples:
       kappa plan
-      kappa plan carrier --strategy incremental --shares 5,50,100
+      kappa plan carrier --strategy incremental --shares 5,50,100 --pause 10m
       kappa plan --strategy parallel
     """
-    record, made = app.planner.plan(views, strategy=strategy, shares=_shares(shares))
+    if pause is not None and strategy != "incremental":
+        raise click.UsageError("--pause is for plans in steps: --strategy incremental")
+    record, made = app.planner.plan(views, strategy=strategy, shares=_shares(shares), pause=_pause(pause))
     out.show(made, lambda: show_with_next(out, record, made))
     if made.refused:
         raise click.exceptions.Exit(1)
@@ -93,6 +98,13 @@ def _shares(text: str) -> tuple[float, ...]:
             f"expected numbers with commas between them in --shares, got '{text}'",
             next_step="for example: --shares 1,10,50,100",
         ) from error
+
+
+def _pause(text: str | None) -> timedelta:
+    try:
+        return timedelta(microseconds=0 if text is None else duration_us(text))
+    except ValueError as error:
+        raise InputError(f"{error} after --pause", next_step="for example: --pause 10m") from error
 
 
 def _view_lines(view: ViewPlan) -> Iterator[str]:

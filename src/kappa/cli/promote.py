@@ -39,13 +39,11 @@ def promote(app: App, out: Output, *, words: tuple[str, ...], force: bool, wait_
     """
     if not words:
         from kappa.cli.apply import walk  # noqa: PLC0415 - what one version needs is less
-        from kappa.control.applying import current_plan, refuse_unreviewed  # noqa: PLC0415
+        from kappa.control.plan_records import reviewed_plan  # noqa: PLC0415
 
         if force:
             raise click.UsageError("--force is for single versions: kappa promote VIEW vN --force")
-        record = current_plan(app.control)
-        refuse_unreviewed(record)
-        walk(app, out, record, promote=True)
+        walk(app, out, reviewed_plan(app.control), promote=True)
         return
     promotion = wait_for(
         app.releasing.promote(_versions(words), force=force, wait_s=wait_s), out, f"catching up {' '.join(words)}"

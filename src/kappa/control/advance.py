@@ -11,7 +11,7 @@ class Advance(msgspec.Struct, frozen=True):
     Attributes:
         done: In `unit`s.
         total: How many there are, or None while that is not known.
-        unit: `events`, `rows`.
+        unit: `events`, `rows`, `s`.
         note: What people should know about it, for example a rate; empty if nothing.
     """
 

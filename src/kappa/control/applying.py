@@ -6,6 +6,7 @@ same state. Before the first step that readers would see it stops for a review, 
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Generator, Mapping
 from typing import Protocol, TypeVar, assert_never
@@ -16,15 +17,16 @@ from kappa.control.advance import Advance
 from kappa.control.code import LoadCode
 from kappa.control.diffing import diff_and_keep
 from kappa.control.history import new_entry
+from kappa.control.plan_records import give_up_others, plan_of, refuse_abandoned, refuse_stale
 from kappa.control.positions import Goal, OpenLog, position_of
 from kappa.control.readiness import diff_objection, live_version, refuse_diff
 from kappa.control.releasing import Releasing
 from kappa.control.running import not_at_work
 from kappa.control.seeding import make_seed
 from kappa.control.versions import serve_first
-from kappa.errors import InputError, PlanNotFound, PlanStale, ReleaseRefused, WorkerFailed
+from kappa.errors import ReleaseRefused, WorkerFailed
 from kappa.planning.catch_up import Estimator, duration_text
-from kappa.planning.plans import Plan, read_plan
+from kappa.planning.plans import Plan
 from kappa.planning.releases import primary_of, traffic_percent
 from kappa.planning.steps import (
     CatchUp,
@@ -38,6 +40,7 @@ from kappa.planning.steps import (
     Step,
     describe,
     released,
+    still_done,
 )
 from kappa.ports import ControlStore, PlanRecord, PlanState, RunReport, Version, ViewStore
 
@@ -90,74 +93,6 @@ class Applied(msgspec.Struct, frozen=True):
     waits_before: str | None = None
 
 
-def plan_of(record: PlanRecord) -> Plan:
-    """Return the plan that a record holds.
-
-    Raises:
-        PlanStale: Another release of kappa made it.
-    """
-    plan = read_plan(record.document)
-    if plan is None:
-        raise PlanStale(plan=record.number, reason="another release of kappa made it")
-    return plan
-
-
-def current_plan(control: ControlStore, number: int | None = None) -> PlanRecord:
-    """Return a plan by its number, or the newest.
-
-    Raises:
-        PlanNotFound: There is no such plan.
-    """
-    plans = control.plans()
-    found = plans[-1] if plans and number is None else next((plan for plan in plans if plan.number == number), None)
-    if found is None:
-        raise PlanNotFound(
-            "there is no plan" if number is None else f"there is no plan {number}", next_step="make one: kappa plan"
-        )
-    return found
-
-
-def refuse_changed_code(record: PlanRecord, fingerprints: Mapping[str, str]) -> None:
-    """Refuse a plan of other code than the project has now; by its number it can be applied all the same.
-
-    Args:
-        record: The plan.
-        fingerprints: View -> fingerprint of the project's code.
-
-    Raises:
-        PlanStale: A view that the plan deploys has changed since.
-    """
-    for step in plan_of(record).steps:
-        if isinstance(step, Deploy) and fingerprints.get(step.deployment.table.view) != step.deployment.fingerprint:
-            raise PlanStale(
-                plan=record.number,
-                reason=f"{step.deployment.table.view} has changed since it was made",
-                next_step=f"make a new one: kappa plan; or apply the code as it was then: kappa apply {record.number}",
-            )
-
-
-def refuse_unreviewed(record: PlanRecord) -> None:
-    """Refuse to finish a plan that has not come to its review, or that ends without one.
-
-    Raises:
-        InputError: There was nothing to review yet, or there is nothing to finish.
-    """
-    plan = plan_of(record)
-    review = next((number for number, step in enumerate(plan.steps) if released(step)), None)
-    if review is None:
-        candidates = [f"{each.view} v{each.candidate}" for each in plan.views if each.candidate and each.primary]
-        raise InputError(
-            f"plan {record.number} promotes nothing",
-            next_step=f"compare, then choose: kappa promote {' '.join(candidates)}" if candidates else "kappa versions",
-        )
-    if record.state is not PlanState.APPLIED and record.steps_done < review:
-        raise InputError(
-            f"plan {record.number} has not come to its review yet: {record.steps_done} of the {review} steps before it"
-            " are done",
-            next_step="kappa apply, then kappa promote; or both in one: kappa apply --promote",
-        )
-
-
 class Applying:
     """Walks plans in the name of one person."""
 
@@ -186,15 +121,18 @@ class Applying:
             SeedRefused: A seed cannot be made.
         """
         plan = plan_of(record)
-        self._refuse_stale(record, plan)
+        refuse_stale(record, plan, self._control.release(), self._control.versions())
         if record.state is PlanState.PLANNED:
-            self._begin(record)
-        for number, step in enumerate(plan.steps[record.steps_done :], start=record.steps_done + 1):
+            for other in give_up_others(record, plan, self._control):
+                yield StepAdvance(0, f"give up plan {other.number}, which this one takes the place of", complete=True)
+            self._control.advance_plan(record.number, steps_done=0, state=PlanState.APPLYING)
+        done = still_done(plan.steps, record.steps_done, self._control.release())
+        for number, step in enumerate(plan.steps[done:], start=done + 1):
             if released(step) and not promote:
                 return Applied(record.number, PlanState.APPLYING, number - 1, len(plan.steps), describe(step))
-            entry_id = f"plan {record.number} step {number}"
             yield StepAdvance(number, describe(step), complete=False)
-            for advance in self._carry_out(step, entry_id, plan):
+            self._refuse_given_up(record.number)
+            for advance in self._carry_out(step, f"plan {record.number} step {number}", plan):
                 yield StepAdvance(number, describe(step), complete=False, advance=advance)
             self._control.advance_plan(record.number, steps_done=number, state=PlanState.APPLYING)
             yield StepAdvance(number, describe(step), complete=True, found=self._found(step))
@@ -204,31 +142,14 @@ class Applying:
         )
         return Applied(record.number, PlanState.APPLIED, len(plan.steps), len(plan.steps))
 
-    def _refuse_stale(self, record: PlanRecord, plan: Plan) -> None:
-        if plan.refused:
-            views = ", ".join(view.view for view in plan.refused)
-            raise PlanStale(plan=record.number, reason=f"it refused to change {views}")
-        if record.state is PlanState.ABANDONED:
-            raise PlanStale(plan=record.number, reason="a later plan took its place")
-        versions = self._control.versions()
-        if record.state is PlanState.PLANNED:
-            if self._control.release().revision != plan.revision:
-                raise PlanStale(plan=record.number, reason="the release has changed since it was made")
-            # Versions come by number, so the last of a view is its newest.
-            if {version.table.view: version.table.version for version in versions} != plan.versions:
-                raise PlanStale(plan=record.number, reason="other versions were deployed since it was made")
-        candidates = {(each.view, each.candidate) for each in plan.views}
-        for version in versions:
-            view, number = version.table.view, version.table.version
-            if (view, number) in candidates and version.retired_at is not None:
-                raise PlanStale(plan=record.number, reason=f"{view} v{number} was aborted or retired")
+    def _refuse_given_up(self, number: int) -> None:
+        """Refuse to go on with a plan in whose place somebody has begun another one meanwhile.
 
-    def _begin(self, record: PlanRecord) -> None:
-        """Give up older plans that wait for a review: this one takes their place, and from now on it is not stale."""
-        for other in self._control.plans():
-            if other.number < record.number and other.state is PlanState.APPLYING:
-                self._control.advance_plan(other.number, steps_done=other.steps_done, state=PlanState.ABANDONED)
-        self._control.advance_plan(record.number, steps_done=0, state=PlanState.APPLYING)
+        Raises:
+            PlanStale: That is so.
+        """
+        if (record := self._control.plan(number)) is not None:
+            refuse_abandoned(record)
 
     def _carry_out(self, step: Step, entry_id: str, plan: Plan) -> Generator[Advance, None, None]:
         match step:
@@ -248,13 +169,11 @@ class Applying:
             case Shift():
                 self._refuse_unfit(step)
                 shares = {step.version: step.percent}
-                shift = self._releasing.shift(step.view, shares, wait_s=WAIT_S, entry_id=entry_id)
-                yield from self._waiting(shift)
+                yield from self._waiting(self._releasing.shift(step.view, shares, wait_s=WAIT_S))
             case Gate():
                 yield from self._gate(step, plan)
             case Promote():
-                promotion = self._releasing.promote(step.versions, wait_s=WAIT_S, entry_id=entry_id)
-                yield from self._waiting(promotion)
+                yield from self._waiting(self._releasing.promote(step.versions, wait_s=WAIT_S))
             case Retire():
                 self._retire(step)
             case _:
@@ -340,6 +259,7 @@ class Applying:
         """Compare again; if the candidate is not fit, take its share back, and those given together with it."""
         version = self._version(step.view, step.right)
         try:
+            yield from self._serve_for(step.pause_s, version)
             self._refuse_failed(version, self._runner.poll())
             yield from self._catch_up(version)
             yield from self._compare(step.view, step.left, step.right)
@@ -361,6 +281,20 @@ class Applying:
                 next_step=f"look at `kappa diff {step.view}`; go on with `kappa apply --promote`, or give it up: "
                 f"kappa abort {step.view} v{step.right}",
             )
+
+    def _serve_for(self, pause_s: float, version: Version) -> Generator[Advance, None, None]:
+        """Let time pass while a candidate serves its share.
+
+        Raises:
+            WorkerFailed: It fails meanwhile.
+            VersionNotFound: Somebody gives it up meanwhile.
+        """
+        began = time.monotonic()
+        while (served_s := time.monotonic() - began) < pause_s:
+            self._refuse_failed(version, self._runner.poll())
+            self._version(version.table.view, version.table.version)
+            yield Advance(int(served_s), math.ceil(pause_s), unit="s")
+            self._pause(POLL_S)
 
     def _while_running(self, work: Generator[Advance, None, T]) -> Generator[Advance, None, T]:
         """Follow work while the versions are looked after."""

@@ -30,9 +30,9 @@ from kappa.model.views import View, view_spec
 from kappa.planning.changes import compare_parts
 from kappa.planning.corrections import corrections_between, reason_against_base
 from kappa.planning.estimates import LogFacts
+from kappa.planning.facts import SeedOffer, ViewFacts
 from kappa.planning.migration import Migration, migration_between
 from kappa.planning.seeds import counts_in_range_only
-from kappa.planning.strategies import SeedOffer, ViewFacts
 from kappa.ports import Log, Logs, Seed, Version, ViewStore
 from kappa.ports.log import EVENT_LOG
 

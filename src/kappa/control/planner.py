@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import msgspec
@@ -20,10 +20,12 @@ from kappa.control.ranges import TimeRange, read_range
 from kappa.control.versions import LogLayout
 from kappa.errors import InputError, ViewNotFound
 from kappa.model.events import Event
+from kappa.planning.facts import SHARES, Facts, ViewFacts
 from kappa.planning.jobs import JobFacts
 from kappa.planning.plans import Plan, Strategy
-from kappa.planning.releases import SHARE_PERCENT_MIN
-from kappa.planning.strategies import SHARES, Facts, ViewFacts, build_plan
+from kappa.planning.releases import SHARE_PERCENT_MIN, is_share
+from kappa.planning.seeds import counts_in_range_only
+from kappa.planning.strategies import build_plan
 from kappa.ports import ControlStore, Logs, PlanRecord, PlanState, Release, Seed, Version, ViewStore
 
 
@@ -54,7 +56,12 @@ class Planner:
         self._layout, self._actor, self._warnings, self._jobs = layout, actor, warnings, jobs
 
     def plan(
-        self, views: Sequence[str] = (), *, strategy: Strategy = "full", shares: Sequence[float] = SHARES
+        self,
+        views: Sequence[str] = (),
+        *,
+        strategy: Strategy = "full",
+        shares: Sequence[float] = SHARES,
+        pause: timedelta = timedelta(0),
     ) -> tuple[PlanRecord, Plan]:
         """Plan for some of the project's views, or all.
 
@@ -63,16 +70,17 @@ class Planner:
                 its primary counts it for a range of events only.
             strategy: `full`, `parallel` or `incremental`.
             shares: Of an incremental plan; per cent, rising.
+            pause: For how long it serves each of them before it goes on.
 
         Raises:
             InputError: A view or a share cannot be.
             ProjectError: The code cannot be used.
         """
         assert strategy != "range", "use `plan_range`"
-        possible = all(SHARE_PERCENT_MIN <= share <= 100 for share in shares)  # noqa: PLR2004 - %
-        if list(shares) != sorted(set(shares)) or not possible:
+        if list(shares) != sorted(set(shares)) or not all(is_share(share) for share in shares):
             raise InputError(
-                f"shares rise, and are {SHARE_PERCENT_MIN:g} to 100, got {', '.join(f'{share:g}' for share in shares)}",
+                f"shares rise, and are {SHARE_PERCENT_MIN:g} to 100 in whole hundredths, "
+                f"got {', '.join(f'{share:g}' for share in shares)}",
                 next_step="for example: --shares 1,10,50,100",
             )
         bundle, code = self._store_code()
@@ -93,6 +101,7 @@ class Planner:
             Facts(
                 strategy=strategy,
                 shares=tuple(shares),
+                pause_s=pause.total_seconds(),
                 bundle=bundle,
                 views=facts,
                 gone=() if views else tuple(sorted(gone)),
@@ -123,6 +132,12 @@ class Planner:
         gathering = self._gathering(code)
         new, number = code.project.views[view], primary.table.version
         if gathering.fingerprint(new) == primary.fingerprint:
+            if counts_in_range_only(primary, versions):
+                raise InputError(
+                    f"v{number} counts this code for another range already, and a range is not added to a range",
+                    next_step=f"count it for all events: kappa plan {view}; or return to the former code first, then "
+                    "replay a range that holds both",
+                )
             raise InputError(
                 f"the code of '{view}' has not changed since v{number}: a range replay would change nothing",
                 next_step="change the view's code first, then say for which range it is to count",

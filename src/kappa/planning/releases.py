@@ -6,6 +6,7 @@ revision rises by one, and neither a canary nor a former is the primary of its v
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping
 from typing import Any, TypeVar
 
@@ -58,6 +59,16 @@ def traffic_percent(release: Release, view: str, version: int) -> float:
     return 0.0
 
 
+def is_share(percent: float) -> bool:
+    """Say whether a candidate can have such a share: whole hundredths of a percent, and some.
+
+    >>> [is_share(percent) for percent in (0.01, 33.33, 100.0, 0.0, 0.015, 100.01)]
+    [True, True, True, False, False, False]
+    """
+    # A float near a hundredth means that hundredth: 33.33 is none exactly.
+    return SHARE_PERCENT_MIN <= percent <= 100 and math.isclose(percent, round(percent, 2), abs_tol=1e-9)  # noqa: PLR2004 - %
+
+
 def wanted_share(view: str, primary: int, shares: Mapping[int, float]) -> tuple[int, float]:
     """Return which version gets which share, of shares as people give them: the candidate's, or all versions'.
 
@@ -69,9 +80,10 @@ def wanted_share(view: str, primary: int, shares: Mapping[int, float]) -> tuple[
     """
     given = " ".join(f"v{version}={percent:g}" for version, percent in shares.items())
     for version, percent in shares.items():
-        if not (percent == 0 or SHARE_PERCENT_MIN <= percent <= 100):  # noqa: PLR2004 - percent
+        if not (percent == 0 or is_share(percent)):
             raise InputError(
-                f"the share of {view} v{version} must be 0, or {SHARE_PERCENT_MIN} to 100 percent: got {percent:g}",
+                f"the share of {view} v{version} must be 0, or {SHARE_PERCENT_MIN} to 100 percent in whole hundredths: "
+                f"got {percent:g}",
                 next_step=f"for example: kappa shift {view} v{version}=10",
             )
     candidates = [version for version in shares if version != primary]

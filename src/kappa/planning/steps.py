@@ -5,11 +5,14 @@ Every step is idempotent: walked again, wherever it was interrupted, it ends in 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import assert_never
 
 import msgspec
 
+from kappa.planning.catch_up import duration_text
+from kappa.planning.releases import traffic_percent
+from kappa.ports.release import Release
 from kappa.ports.versions import Deployment
 
 
@@ -56,6 +59,7 @@ class Gate(msgspec.Struct, frozen=True, tag="gate", tag_field="step"):
     view: str
     left: int  # the primary
     right: int  # the candidate
+    pause_s: float = 0.0  # for so long the share is served before
 
 
 class Promote(msgspec.Struct, frozen=True, tag="promote", tag_field="step"):
@@ -93,7 +97,8 @@ def describe(step: Step) -> str:
         case Shift():
             text = f"serve {step.percent:g} % of the keys of {step.view} from v{step.version}"
         case Gate():
-            text = f"check {step.view} v{step.right} against v{step.left}"
+            pause = f"after {duration_text(step.pause_s).removeprefix('about ')}, " if step.pause_s else ""
+            text = f"{pause}check {step.view} v{step.right} against v{step.left}"
         case Promote():
             text = "promote " + ", ".join(f"{view} v{version}" for view, version in step.versions.items())
         case Retire():
@@ -112,3 +117,17 @@ def released(step: Step) -> bool:
             return False
         case _:
             assert_never(step)
+
+
+def still_done(steps: Sequence[Step], done: int, release: Release) -> int:
+    """Return how many of the first `done` steps need not be carried out again: all, or those before the last shares.
+
+    A check that fails takes shares back, and so may people. Then they are given anew, and checked, before larger ones.
+    """
+    if any(isinstance(step, Promote) for step in steps[:done]):
+        return done
+    shares = [(number, step) for number, step in enumerate(steps[:done]) if isinstance(step, Shift)]
+    last = [(number, step) for number, step in shares if step.percent == shares[-1][1].percent]
+    if all(traffic_percent(release, step.view, step.version) >= step.percent for _, step in last):
+        return done
+    return last[0][0]

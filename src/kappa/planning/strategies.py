@@ -10,88 +10,18 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import msgspec
 
-from kappa.model.schema import ViewTable
 from kappa.planning.changes import ChangeKind, compare_parts
-from kappa.planning.estimates import LogFacts, estimate_replay, processes, subtasks
-from kappa.planning.jobs import JobFacts, profiles_ahead, slot_warnings
-from kappa.planning.plans import PLAN_FORMAT, Plan, Strategy, ViewPlan
+from kappa.planning.diffs import incomparable
+from kappa.planning.estimates import estimate_replay, processes, subtasks
+from kappa.planning.facts import Facts, SeedOffer, ViewFacts
+from kappa.planning.jobs import profiles_ahead, slot_warnings
+from kappa.planning.plans import PLAN_FORMAT, Plan, ViewPlan
 from kappa.planning.seeds import counts_in_range_only
 from kappa.planning.steps import CatchUp, Compare, Deploy, Gate, MakeSeed, Promote, Retire, Shift, Step
 from kappa.planning.wording import change_sentences
 from kappa.ports.profiles import Profile
 from kappa.ports.release import Release
 from kappa.ports.versions import Deployment, Seed, Version
-
-SHARES = (1.0, 10.0, 50.0, 100.0)
-
-
-class SeedOffer(msgspec.Struct, frozen=True):
-    """Rows that a version can start from, so that it need not replay the log.
-
-    Attributes:
-        seed: What they are made of.
-        explanation: Why that is right, for people.
-    """
-
-    seed: Seed
-    explanation: str
-
-
-class ViewFacts(msgspec.Struct, frozen=True, kw_only=True):
-    """What is known of a view in the project's code.
-
-    Attributes:
-        table: The table that its next version would get.
-        fingerprint, parts, expectations: As in `Deployment`.
-        seed: What a version could start from, or why only the log will do; empty if that was not asked.
-        anew: Whether the log is to be replayed even if the code is the primary's own, because that counts it for a
-            range of events only.
-        unsound: Why a replay would give other rows each time; empty if it would not.
-        users: Code name -> the handlers and events that run it.
-        worker_rate: Records per second that one worker folds; None if that was not measured.
-        notes: What else people should know before they decide, a sentence each.
-    """
-
-    table: ViewTable
-    fingerprint: str
-    parts: Mapping[str, str]
-    expectations: Mapping[str, str] = {}
-    seed: SeedOffer | str = ""
-    anew: bool = False
-    unsound: str = ""
-    users: Mapping[str, tuple[str, ...]] = {}
-    worker_rate: float | None = None
-    notes: tuple[str, ...] = ()
-
-
-class Facts(msgspec.Struct, frozen=True, kw_only=True):
-    """All that a plan is made of.
-
-    Attributes:
-        strategy: What was asked for.
-        shares: Per cent of the keys, rising, that an incremental plan serves from a candidate before it promotes it.
-        bundle: Id of the project's code.
-        views: The views of the project that are to be planned, by name.
-        gone: Deployed views that the project's code has no more.
-        versions: All that were ever deployed, by view and number.
-        release: The current one.
-        logs: Those that the views read, by name.
-        cores: Of this machine.
-        jobs: Where versions are jobs, how these work; None where they are not.
-        warnings: What the plan says of the code beyond its views.
-    """
-
-    strategy: Strategy
-    shares: tuple[float, ...] = SHARES
-    bundle: str
-    views: Mapping[str, ViewFacts]
-    gone: tuple[str, ...] = ()
-    versions: Sequence[Version]
-    release: Release
-    logs: Mapping[str, LogFacts]
-    cores: int
-    jobs: JobFacts | None = None
-    warnings: tuple[str, ...] = ()
 
 
 class _Change(msgspec.Struct, frozen=True):
@@ -106,6 +36,7 @@ class _Change(msgspec.Struct, frozen=True):
         seed_base: The version that its seed is made of, if that is still to be done.
         superseded: Candidates that give way to this one.
         displaced: What a rollback returns to until the candidate is promoted, if that is another version.
+        incomparable: Why the candidate's rows cannot be compared with the primary's; empty if they can.
     """
 
     view: str
@@ -116,6 +47,7 @@ class _Change(msgspec.Struct, frozen=True):
     seed_base: int | None
     superseded: tuple[int, ...]
     displaced: int | None
+    incomparable: str
 
 
 class _Decision(msgspec.Struct, frozen=True):
@@ -164,8 +96,14 @@ def _decide(view: ViewFacts, facts: Facts) -> _Decision:
     reused = _reusable(view, live, facts)
     if refusal := _refusal(view, live, reused, facts):
         return _Decision(ViewPlan(name, ChangeKind.REFUSED, number, None, (*said, refusal), lost=_lost(view, facts)))
-    change = _change(view, number, live, reused, facts)
-    reasons = (*said, *_about_range(view, primary, facts), _consequence(view, change, facts.release), *view.notes)
+    change = _change(view, primary, live, reused, facts)
+    reasons = (
+        *said,
+        *_about_range(view, primary, facts),
+        _consequence(view, change, facts.release),
+        *_about_comparing(change),
+        *view.notes,
+    )
     return _Decision(ViewPlan(name, _kind(view, primary), number, change.candidate, reasons), change)
 
 
@@ -177,9 +115,9 @@ def _kind(view: ViewFacts, primary: Version | None) -> ChangeKind:
 
 
 def _change(
-    view: ViewFacts, primary: int | None, live: Sequence[Version], reused: Version | None, facts: Facts
+    view: ViewFacts, primary: Version | None, live: Sequence[Version], reused: Version | None, facts: Facts
 ) -> _Change:
-    name = view.table.view
+    name, number = view.table.view, primary.table.version if primary else None
     seed = _seed_of(view)
     former = facts.release.formers.get(name)
     warm = former.version if former else None
@@ -199,15 +137,16 @@ def _change(
         deployment = _deployment_of(reused, view.expectations) if again else None
     return _Change(
         view=name,
-        primary=primary,
+        primary=number,
         candidate=candidate,
         deployment=deployment,
         reused=reused is not None,
         seed_base=seed.base if seed is not None and not (reused and reused.seeded) else None,
         superseded=tuple(
-            version.table.version for version in live if version.table.version not in {primary, candidate, warm}
+            version.table.version for version in live if version.table.version not in {number, candidate, warm}
         ),
         displaced=None if warm == candidate else warm,
+        incomparable=(primary and incomparable(primary.table, reused.table if reused else view.table)) or "",
     )
 
 
@@ -307,6 +246,17 @@ def _about_range(view: ViewFacts, primary: Version | None, facts: Facts) -> Iter
         yield f"{said}, and so will the new version; once that is served, kappa plan {name} counts it for all"
 
 
+def _about_comparing(change: _Change) -> Iterator[str]:
+    """Say that nothing but its readers can judge a candidate that cannot be compared, so that the plan does not."""
+    if change.incomparable:
+        candidate = f"{change.view} v{change.candidate}"
+        yield (
+            f"{change.incomparable}: v{change.primary} and v{change.candidate} cannot be compared, and the plan does "
+            f"not promote it; look at its rows, kappa get {change.view} KEY --version v{change.candidate}, and change "
+            f"over: kappa promote {candidate} --force"
+        )
+
+
 def _consequence(view: ViewFacts, change: _Change, release: Release) -> str:
     """Return what follows from the changes."""
     former = release.formers.get(change.view)
@@ -372,19 +322,35 @@ def _preparing(changes: Sequence[_Change]) -> Iterator[Step]:
     yield from (MakeSeed(each.view, each.candidate, each.seed_base) for each in changes if each.seed_base is not None)
     yield from (CatchUp(change.view, change.candidate) for change in changes)
     # The first version of a view is served from its deployment on: there is nothing to compare it with.
-    yield from (Compare(each.view, each.primary, each.candidate) for each in changes if each.primary is not None)
+    yield from (Compare(*each) for each in _replacing(changes))
+
+
+def _replacing(changes: Sequence[_Change]) -> list[tuple[str, int, int]]:
+    """Return view, primary and candidate of those that the plan may promote."""
+    return [
+        (change.view, change.primary, change.candidate)
+        for change in changes
+        if change.primary is not None and not change.incomparable
+    ]
 
 
 def _releasing(changes: Sequence[_Change], facts: Facts) -> Iterator[Step]:
     """Yield what makes readers see the candidates, all views at one moment, and what that displaces."""
-    replacing = [(change.view, change.primary, change.candidate) for change in changes if change.primary is not None]
+    replacing = _replacing(changes)
     if facts.strategy == "parallel" or not replacing:
         return
     for percent in facts.shares if facts.strategy == "incremental" else ():
         yield from (Shift(view, candidate, percent) for view, _, candidate in replacing)
-        yield from (Gate(view, primary, candidate) for view, primary, candidate in replacing)
+        # All views serve their shares meanwhile, so one pause is enough.
+        pauses = (facts.pause_s, *(0.0 for _ in replacing))
+        yield from (Gate(*each, pause_s) for each, pause_s in zip(replacing, pauses, strict=False))
     yield Promote({view: candidate for view, _, candidate in replacing})
-    yield from (Retire(change.view, change.displaced) for change in changes if change.displaced is not None)
+    promoted = {view for view, *_ in replacing}
+    yield from (
+        Retire(change.view, change.displaced)
+        for change in changes
+        if change.displaced is not None and change.view in promoted
+    )
 
 
 def _newest(versions: Sequence[Version]) -> dict[str, int]:

@@ -71,7 +71,10 @@ class PlanStore(Protocol):
         """Return all plans, oldest first."""
 
     def advance_plan(self, number: int, *, steps_done: int, state: PlanState) -> None:
-        """Note that a plan's first `steps_done` steps are complete. With fewer than are recorded, changes nothing."""
+        """Note that a plan's first `steps_done` steps are complete.
+
+        With fewer than are recorded, or if the plan is abandoned, changes nothing.
+        """
 
     def delete_plan(self, number: int) -> None:
         """Delete a plan. Idempotent."""

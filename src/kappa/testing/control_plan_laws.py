@@ -78,6 +78,15 @@ class ControlPlanLaws(ControlLaws):
 
         assert new_control.plan(1) == applied
 
+    def test_an_abandoned_plan_stays_so(self, new_control: ControlStore) -> None:
+        new_control.add_plan(b"{}", actor="ana")
+        new_control.advance_plan(1, steps_done=2, state=PlanState.ABANDONED)
+        abandoned = new_control.plan(1)
+
+        new_control.advance_plan(1, steps_done=3, state=PlanState.APPLYING)
+
+        assert new_control.plan(1) == abandoned
+
     def test_noting_the_same_again_is_no_change(self, new_control: ControlStore) -> None:
         new_control.add_plan(b"{}", actor="ana")
         new_control.advance_plan(1, steps_done=2, state=PlanState.APPLYING)

@@ -31,7 +31,7 @@ _SELECT_DIFF = """
 _ADVANCE = """
     UPDATE plans SET steps_done = %(steps_done)s, state = %(state)s, changed_at = %(now)s
     WHERE number = %(number)s AND steps_done <= %(steps_done)s
-    AND (steps_done, state) <> (%(steps_done)s, %(state)s)
+    AND (steps_done, state) <> (%(steps_done)s, %(state)s) AND state <> 'abandoned'
 """
 
 

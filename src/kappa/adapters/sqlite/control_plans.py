@@ -30,6 +30,7 @@ _SELECT_DIFF = """
 _ADVANCE = """
     UPDATE plans SET steps_done = :steps_done, state = :state, changed_at = :now
     WHERE number = :number AND steps_done <= :steps_done AND (steps_done, state) <> (:steps_done, :state)
+        AND state <> 'abandoned'
 """
 
 
