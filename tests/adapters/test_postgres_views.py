@@ -143,7 +143,7 @@ def test_schemas_are_created_once_by_whoever_comes_first(postgres):
 def test_a_database_of_another_format_is_refused(views, postgres, postgres_server):
     postgres_server.execute(f"UPDATE {postgres.prefix}_views.format SET number = 7")
 
-    with pytest.raises(StoreUnavailable, match="is 7, and this release of kappa reads format 1") as refusal:
+    with pytest.raises(StoreUnavailable, match="is 7, and this release of kappa reads format 2") as refusal:
         open_postgres_views(*postgres)
 
     assert not refusal.value.retryable

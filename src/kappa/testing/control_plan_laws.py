@@ -98,6 +98,7 @@ class ControlPlanLaws(ControlLaws):
 
     def test_plans_advance_apart_from_each_other(self, new_control: ControlStore) -> None:
         new_control.add_plan(b"{}", actor="ana")
+        new_control.advance_plan(1, steps_done=0, state=PlanState.APPLYING)
         new_control.add_plan(b"{}", actor="ana")
 
         new_control.advance_plan(1, steps_done=1, state=PlanState.APPLYING)
