@@ -72,7 +72,7 @@ def test_a_plan_that_was_not_applied_is_not_promoted_without_a_review(kappa: Kap
     refused = kappa("promote")
 
     assert refused.code == 1
-    assert "next:  kappa apply, then kappa promote" in refused.err
+    assert "next:  kappa apply 1, then kappa promote" in refused.err
     assert kappa("get", VIEW, "ana", "--json").json["version"] == 1
 
 

@@ -148,10 +148,10 @@ class Seeds:
             except StopIteration as end:
                 return str(end.value)
 
-    def diff(self) -> DiffReport:
-        """Compare version 2 with version 1."""
+    def diff(self, *, base_known: bool = True) -> DiffReport:
+        """Compare version 2 with version 1, which may be unknown as what its seed is made of."""
         left, right = versions = self.control.versions("customer")
-        load_counting = partial(counting_of, versions=versions, load_code=self.code)
+        load_counting = partial(counting_of, versions=versions if base_known else (), load_code=self.code)
         comparing = diff(left, right, store=self.store, log=self.log, load_counting=load_counting)
         while True:
             try:

@@ -18,7 +18,7 @@ from kappa.adapters.embedded.fold import FoldWorker, Pace
 from kappa.app import App
 from kappa.config import load_settings
 from kappa.control.applying import Applied, Applying, StepAdvance
-from kappa.control.plan_records import current_plan, reviewed_plan
+from kappa.control.plan_records import current_plan, reviewed_plan, waiting_plans
 from kappa.control.ranges import TimeRange
 from kappa.control.tail import time_of
 from kappa.control.versions import FirstVersions
@@ -419,8 +419,7 @@ def test_a_share_that_was_taken_back_is_given_and_checked_again_before_a_larger_
     walk = shops.applying().walk(record, promote=True)
     while shops.app.control.release().canaries != {"shop": Canary(2, 10)}:
         next(walk)
-    for _ in shops.app.releasing.shift("shop", {2: 0}, wait_s=0):
-        pass
+    outcome(shops.app.releasing.shift("shop", {2: 0}, wait_s=0))
     walk.close()
 
     again = shops.applying().walk(current_plan(shops.app.control), promote=True)
@@ -433,6 +432,37 @@ def test_a_share_that_was_taken_back_is_given_and_checked_again_before_a_larger_
         "check shop v2 against v1",
         "promote shop v2",
     ]
+
+
+def test_a_share_that_is_taken_back_while_it_is_served_stops_the_plan(shops: Pipeline) -> None:
+    record = shops.plan(NET, strategy="incremental", shares=(10, 50), pause=timedelta(hours=1))
+    walk = shops.applying().walk(record, promote=True)
+    while (step := next(walk)).advance is None or step.advance.unit != "s":
+        pass
+    outcome(shops.app.releasing.shift("shop", {2: 0}, wait_s=0))
+
+    with pytest.raises(ReleaseRefused, match="does not serve 10 % of the keys any more") as refusal:
+        outcome(walk)
+
+    assert "kappa apply 1 --promote" in (refusal.value.next_step or "")
+    assert shops.app.control.release().primaries["shop"] == 1
+
+
+def test_a_share_that_is_given_again_is_checked_even_if_that_is_interrupted(shops: Pipeline) -> None:
+    record = shops.plan(NET, strategy="incremental", shares=(10, 50))
+    walk = shops.applying().walk(record, promote=True)
+    while not (step := next(walk)).text.startswith("serve 50 %"):
+        pass
+    walk.close()
+    outcome(shops.app.releasing.shift("shop", {2: 0}, wait_s=0))
+    again = shops.applying().walk(current_plan(shops.app.control), promote=True)
+    while not (step := next(again)).text.startswith("serve 10 %") or not step.complete:
+        pass
+    again.close()
+
+    step = next(shops.applying().walk(current_plan(shops.app.control), promote=True))
+
+    assert step.text == "check shop v2 against v1"
 
 
 def test_a_share_is_served_for_the_pause_before_it_is_checked(shops: Pipeline) -> None:
@@ -483,14 +513,14 @@ def test_what_a_rollback_returns_to_since_the_plan_was_made_is_not_retired_by_it
     shops.apply(shops.plan(NET))
     record = shops.plan(BOTH.replace("- 1)", "- 2)"))
     shops.apply(record, promote=False)
-    shops.app.releasing.rollback(["shop"])
+    outcome(shops.app.releasing.rollback(["shop"], wait_s=0))
     for _ in shops.app.diff("shop", 1, 3, samples_max=0, keys_about=None):
         pass
 
     shops.apply(record)
 
     assert shops.app.control.release().formers["shop"].version == 1
-    assert shops.app.releasing.rollback(["shop"]).restored == {"shop": 1}
+    assert outcome(shops.app.releasing.rollback(["shop"], wait_s=0)).restored == {"shop": 1}
 
 
 def test_a_candidate_that_cannot_be_folded_stops_the_plan_and_nothing_else(shops: Pipeline) -> None:
@@ -527,7 +557,7 @@ def test_a_plan_that_promotes_nothing_is_not_finished_by_promoting(shops: Pipeli
 def test_a_plan_whose_promotion_was_rolled_back_is_not_finished_once_more(shops: Pipeline) -> None:
     shops.apply(shops.plan(NET))
     assert reviewed_plan(shops.app.control).state is PlanState.APPLIED
-    shops.app.releasing.rollback()
+    outcome(shops.app.releasing.rollback(wait_s=0))
 
     with pytest.raises(InputError, match="plan 1 is applied already, but shop is served from v1 since") as refusal:
         reviewed_plan(shops.app.control)
@@ -549,6 +579,28 @@ def test_plans_of_different_views_wait_side_by_side_and_each_is_promoted_by_its_
     assert shops.app.control.release().primaries == {"shop": 2, "till": 2}
 
 
+def test_a_plan_whose_candidate_was_given_up_or_promoted_by_hand_waits_no_longer(shops: Pipeline) -> None:
+    shops.apply(shops.plan(NET), promote=False)
+    shops.apply(shops.plan(BOTH, views=["till"]), promote=False)
+
+    shops.app.releasing.abort("shop", 2)
+    assert reviewed_plan(shops.app.control).number == 2
+
+    outcome(shops.app.releasing.promote({"till": 2}, wait_s=0))
+    assert waiting_plans(shops.app.control) == []
+
+
+def test_without_a_number_a_plan_before_the_newest_is_never_meant(shops: Pipeline) -> None:
+    """Or whoever repeats a command would promote what nobody has looked at."""
+    shops.apply(shops.plan(NET), promote=False)
+    shops.apply(shops.plan(BOTH, views=["till"]))
+
+    newest = current_plan(shops.app.control)
+
+    assert (newest.number, newest.state) == (2, PlanState.APPLIED)
+    assert [each.number for each in waiting_plans(shops.app.control)] == [1]
+
+
 def test_a_plan_that_takes_the_place_of_another_says_so_and_that_one_goes_no_further(shops: Pipeline) -> None:
     first = shops.plan(NET)
     walk = shops.applying().walk(first, promote=True)
@@ -561,6 +613,8 @@ def test_a_plan_that_takes_the_place_of_another_says_so_and_that_one_goes_no_fur
         outcome(walk)
     assert shops.app.control.plan(1).state is PlanState.ABANDONED
     assert shops.app.control.release().primaries["shop"] == 1
+    shops.apply(reviewed_plan(shops.app.control))
+    assert current_plan(shops.app.control).state is PlanState.APPLIED  # and not the one that was given up
 
 
 def test_a_plan_of_another_release_of_kappa_is_stale(shops: Pipeline) -> None:

@@ -111,6 +111,15 @@ def test_rows_of_which_a_seed_is_being_made_stay(served: Served) -> None:
     assert janitor(served).run(later() + GRACE).tables == ("carrier__v1", "carrier__v3")
 
 
+def test_the_code_that_a_seed_was_made_by_stays_as_long_as_its_rows(served: Served) -> None:
+    table = served.deploy("carrier", 3, seed=Seed("range", base=1)).table
+    served.control.seeded(table, epochs={0: served.control.next_epoch(table, 0)}, position=AT, note="")
+
+    swept = janitor(served).run(later())
+
+    assert (swept.tables, swept.bundles) == (ROWS, ())
+
+
 @pytest.mark.parametrize("step", [Compare("carrier", 1, 2), MakeSeed("carrier", 3, 1), Promote({"carrier": 1})])
 def test_what_a_plan_names_stays_while_it_is_applied(served: Served, step: Step) -> None:
     record = plan(served, step, state=PlanState.APPLYING)

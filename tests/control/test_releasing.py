@@ -249,7 +249,7 @@ def test_whoever_writes_the_release_second_has_changed_nothing(served: Served) -
     late = Releasing(control=control, store=served.store, open_log=served.open_log, actor="bob")
 
     with pytest.raises(ReleaseMoved, match="meanwhile ana did: promote route v2"):
-        late.rollback(["carrier"])
+        outcome(late.rollback(["carrier"], wait_s=0))
 
     assert served.control.release().primaries == {"carrier": 2, "route": 2}
 
@@ -270,7 +270,7 @@ def test_a_change_of_another_view_is_no_reason_to_refuse(served: Served) -> None
 def test_a_rollback_makes_the_former_primary_again_and_the_other_a_candidate(served: Served) -> None:
     served.promote(carrier=2)
 
-    rollback = served.releasing().rollback(["carrier"])
+    rollback = outcome(served.releasing().rollback(["carrier"], wait_s=0))
 
     assert (rollback.restored, rollback.left, rollback.events_back) == ({"carrier": 1}, {"carrier": 2}, {})
     assert served.control.release().formers == {}
@@ -282,16 +282,16 @@ def test_a_rollback_makes_the_former_primary_again_and_the_other_a_candidate(ser
 def test_a_rollback_without_a_view_undoes_the_last_promotion_of_all_its_views(served: Served) -> None:
     served.promote(carrier=2, route=2)
 
-    assert served.releasing().rollback().restored == {"carrier": 1, "route": 1}
+    assert outcome(served.releasing().rollback(wait_s=0)).restored == {"carrier": 1, "route": 1}
     with pytest.raises(InputError, match="there is no promotion to roll back"):
-        served.releasing().rollback()
+        outcome(served.releasing().rollback(wait_s=0))
 
 
 def test_there_is_nothing_to_go_back_to_before_the_first_promotion(served: Served) -> None:
     with pytest.raises(ReleaseRefused, match="there is nothing to roll back to"):
-        served.releasing().rollback(["carrier"])
+        outcome(served.releasing().rollback(["carrier"], wait_s=0))
     with pytest.raises(ViewNotFound):
-        served.releasing().rollback(["airport"])
+        outcome(served.releasing().rollback(["airport"], wait_s=0))
 
 
 def test_a_rollback_to_a_version_that_lags_the_cutover_is_refused_unless_forced(served: Served) -> None:
@@ -299,11 +299,11 @@ def test_a_rollback_to_a_version_that_lags_the_cutover_is_refused_unless_forced(
     served.promote(carrier=2)
 
     with pytest.raises(ReleaseRefused) as refusal:
-        served.releasing().rollback()
+        outcome(served.releasing().rollback(wait_s=0))
     assert refusal.value.message == ("carrier v1 lags the cutover by 4 events on partition 0, 1 events on partition 1")
     assert "--force: rows will go back in time by 5 events" in (refusal.value.next_step or "")
 
-    assert served.releasing().rollback(force=True).events_back == {"carrier": 5}
+    assert outcome(served.releasing().rollback(force=True, wait_s=0)).events_back == {"carrier": 5}
     assert served.control.history(limit=1)[0].detail == "forced: carrier goes back by 5 events"
 
 
@@ -314,15 +314,31 @@ def test_a_rollback_to_a_version_that_stands_still_is_refused_unless_forced(serv
     served.promote(carrier=2)
     served.fold("carrier", 2, {0: 4, 1: 4})  # and version 1 does not go on
 
-    assert served.releasing(warm_s=3_600).rollback().events_back == {"carrier": 5}  # they are on their way
+    rollback = outcome(served.releasing(warm_s=3_600).rollback(wait_s=0))
+    assert rollback.events_back == {"carrier": 5}  # they are on their way
     served.fold("carrier", 1, {0: 4, 1: 4})
     served.promote(carrier=2)
     served.append(2)
     served.fold("carrier", 2, {0: 5, 1: 5})
-    with pytest.raises(ReleaseRefused, match="v1 lacks 2 events, of which the first was appended about 1 s ago"):
-        served.releasing(warm_s=0).rollback()
+    with pytest.raises(ReleaseRefused, match="v1 lacks 2 events that readers may have seen, of which the first was"):
+        outcome(served.releasing(warm_s=0).rollback(wait_s=0))
 
-    assert served.releasing(warm_s=0).rollback(force=True).events_back == {"carrier": 2}
+    waiting = served.releasing(warm_s=0).rollback(wait_s=60)
+    next(waiting)
+    served.fold("carrier", 1, {0: 5, 1: 4})
+    next(waiting)
+    assert outcome(served.releasing(warm_s=0).rollback(force=True, wait_s=0)).events_back == {"carrier": 1}
+
+
+def test_a_rollback_waits_for_a_version_that_is_late(served: Served) -> None:
+    served.fold("carrier", 2, {0: 9, 1: 6})
+    served.promote(carrier=2)
+    waiting = served.releasing().rollback(wait_s=60)
+    next(waiting)
+
+    served.fold("carrier", 1, {0: 9, 1: 6})
+
+    assert outcome(waiting).restored == {"carrier": 1}
 
 
 def test_a_share_of_the_keys_moves_to_a_candidate_and_back(served: Served) -> None:
@@ -396,7 +412,7 @@ def test_retiring_the_former_primary_leaves_nothing_to_roll_back_to(served: Serv
     assert served.releasing().retire("carrier", 1).former
 
     with pytest.raises(ReleaseRefused, match="there is nothing to roll back to"):
-        served.releasing().rollback(["carrier"])
+        outcome(served.releasing().rollback(["carrier"], wait_s=0))
 
 
 def test_a_view_that_is_gone_from_the_code_can_be_retired_whole(served: Served) -> None:
@@ -453,7 +469,7 @@ def test_readers_see_one_whole_release_during_a_thousand_promotions_and_rollback
         releasing = served.releasing()
         for _ in range(500):
             outcome(releasing.promote({"carrier": 2, "route": 2}, wait_s=0))
-            releasing.rollback()
+            outcome(releasing.rollback(wait_s=0))
         done.set()
         reads, seen = results.get(timeout=60)
     finally:

@@ -202,6 +202,20 @@ def test_a_sample_of_a_diff_names_the_first_event_that_counts_otherwise(tmp_path
         assert (sample.cause.left, sample.cause.right) == ({"n": 2}, {"n": 1})
 
 
+def test_a_sample_that_the_codes_do_not_account_for_is_not_explained(tmp_path: Path, storage: str) -> None:
+    with Seeds(tmp_path, *pair("count"), seed=RANGE) as it:
+        it.append([paid("ana", 50, note="x"), paid("ana", 120, note="x")])
+        it.fold(1)
+        it.seed()
+
+        [sample] = it.diff(base_known=False).samples
+
+        assert (sample.left, sample.right, sample.cause) == ({"n": 2}, {"n": 1}, None)
+        assert sample.not_explained == (
+            "v2 starts from a seed, made of v1, and its row is not what its own code makes of the events"
+        )
+
+
 def test_keys_that_appear_only_in_the_range_and_keys_whose_every_event_goes(tmp_path: Path, storage: str) -> None:
     old = code("n: int = count(Paid)", "limit: int = 0\n@on(Named)\ndef named(self, event):\n    int(event.name)")
     new = code(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import ExitStack
 
 import click
@@ -11,7 +11,7 @@ from kappa.app import App
 from kappa.cli.output import Output, Progress
 from kappa.cli.verb import verb
 from kappa.control.applying import Applied, StepAdvance
-from kappa.control.plan_records import current_plan, plan_of
+from kappa.control.plan_records import changed_views, current_plan, plan_of, waiting_plans
 from kappa.planning.plans import Plan
 from kappa.planning.steps import Compare
 from kappa.ports import PlanRecord, PlanState
@@ -48,16 +48,24 @@ def walk(app: App, out: Output, record: PlanRecord, *, promote: bool) -> None:
     """Carry out a plan, show each step, and say what comes next."""
     if record.state is PlanState.APPLIED:
         applied = Applied(record.number, record.state, record.steps_done, record.steps_done)
-        out.show(applied, lambda: out.line(f"plan {record.number} is applied already"))
+        out.show(applied, lambda: out.line("\n".join(_idle_lines(record, waiting_plans(app.control)))))
         return
     with app.applying() as applying:
         applied = _follow(out, applying.walk(record, promote=promote))
     out.show(applied, lambda: out.line("\n".join(_next_lines(applied, plan_of(record)))))
 
 
+def _idle_lines(record: PlanRecord, waiting: Sequence[PlanRecord]) -> Iterator[str]:
+    yield f"plan {record.number} is applied already"
+    for other in waiting:
+        views = " and ".join(changed_views(plan_of(other)))
+        yield f"plan {other.number} for {views} waits for its review: kappa apply {other.number} --promote"
+
+
 def _follow(out: Output, steps: Generator[StepAdvance, None, Applied]) -> Applied:
     """Show each step while it is carried out, and return where the plan stands then."""
     progress: Progress | None = None
+    unit = ""
     with ExitStack() as shown:
         while True:
             try:
@@ -72,8 +80,10 @@ def _follow(out: Output, steps: Generator[StepAdvance, None, Applied]) -> Applie
                 if step.found:
                     out.note(f"     {step.found}")
             elif step.advance is not None:
-                if progress is None:
-                    progress = shown.enter_context(out.progress(step.text, unit=step.advance.unit))
+                if progress is None or step.advance.unit != unit:
+                    shown.close()
+                    unit = step.advance.unit
+                    progress = shown.enter_context(out.progress(step.text, unit=unit))
                 progress(step.advance.done, total=step.advance.total, note=step.advance.note)
 
 

@@ -74,7 +74,10 @@ def _remarks(found: VersionList) -> Iterator[str]:
         yield f"no version is marked: {printable(found.code_trouble)}"
     for entry in found.versions:
         if entry.state in {VersionState.CAUGHT_UP, VersionState.CANARY}:
-            yield f"next:  kappa diff {entry.view}, then: kappa promote {entry.view} v{entry.version}"
+            look, force = f"kappa diff {entry.view}", ""
+            if not entry.comparable:
+                look, force = f"kappa get {entry.view} KEY --version v{entry.version}", " --force"
+            yield f"next:  {look}, then: kappa promote {entry.view} v{entry.version}{force}"
 
 
 def age_text(seconds: float) -> str:

@@ -127,12 +127,13 @@ class Applying:
                 yield StepAdvance(0, f"give up plan {other.number}, which this one takes the place of", complete=True)
             self._control.advance_plan(record.number, steps_done=0, state=PlanState.APPLYING)
         done = still_done(plan.steps, record.steps_done, self._control.release())
+        self._control.rewind_plan(record.number, steps_done=done)
         for number, step in enumerate(plan.steps[done:], start=done + 1):
             if released(step) and not promote:
                 return Applied(record.number, PlanState.APPLYING, number - 1, len(plan.steps), describe(step))
             yield StepAdvance(number, describe(step), complete=False)
             self._refuse_given_up(record.number)
-            for advance in self._carry_out(step, f"plan {record.number} step {number}", plan):
+            for advance in self._carry_out(number, step, record, plan):
                 yield StepAdvance(number, describe(step), complete=False, advance=advance)
             self._control.advance_plan(record.number, steps_done=number, state=PlanState.APPLYING)
             yield StepAdvance(number, describe(step), complete=True, found=self._found(step))
@@ -151,10 +152,10 @@ class Applying:
         if (record := self._control.plan(number)) is not None:
             refuse_abandoned(record)
 
-    def _carry_out(self, step: Step, entry_id: str, plan: Plan) -> Generator[Advance, None, None]:
+    def _carry_out(self, number: int, step: Step, record: PlanRecord, plan: Plan) -> Generator[Advance, None, None]:
         match step:
             case Deploy():
-                self._deploy(step, entry_id)
+                self._deploy(step, f"plan {record.number} step {number}")
             case MakeSeed():
                 version, base = self._version(step.view, step.version), self._version(step.view, step.base)
                 with self._open_log(base.table.log) as log:
@@ -171,7 +172,8 @@ class Applying:
                 shares = {step.version: step.percent}
                 yield from self._waiting(self._releasing.shift(step.view, shares, wait_s=WAIT_S))
             case Gate():
-                yield from self._gate(step, plan)
+                earlier = plan.steps[: number - 1]
+                yield from self._gate(step, record, {each.view: each for each in earlier if isinstance(each, Shift)})
             case Promote():
                 yield from self._waiting(self._releasing.promote(step.versions, wait_s=WAIT_S))
             case Retire():
@@ -255,11 +257,15 @@ class Applying:
             )
             yield from self._while_running(comparison)
 
-    def _gate(self, step: Gate, plan: Plan) -> Generator[Advance, None, None]:
-        """Compare again; if the candidate is not fit, take its share back, and those given together with it."""
+    def _gate(self, step: Gate, record: PlanRecord, shares: Mapping[str, Shift]) -> Generator[Advance, None, None]:
+        """Compare again; if the candidate is not fit, take its share back, and those given together with it.
+
+        Raises:
+            ReleaseRefused: It is not fit, or somebody has taken one of `shares` back, given as view -> its last one.
+        """
         version = self._version(step.view, step.right)
         try:
-            yield from self._serve_for(step.pause_s, version)
+            yield from self._serve_for(step.pause_s, version, record, shares)
             self._refuse_failed(version, self._runner.poll())
             yield from self._catch_up(version)
             yield from self._compare(step.view, step.left, step.right)
@@ -267,34 +273,57 @@ class Applying:
         except WorkerFailed as error:
             objection = error.message
         if objection is not None:
-            candidates = {(view.view, view.candidate) for view in plan.views}
-            canaries = self._control.release().canaries.items()
-            given = {view: canary.version for view, canary in canaries if (view, canary.version) in candidates}
-            for view, number in given.items():
-                back = self._releasing.shift(view, {number: 0.0}, wait_s=0.0)
-                yield from self._waiting(back)
-            taken = "its share was" if len(given) <= 1 else "the shares of all the plan's views were"
+            yield from self._take_back(shares)
+            taken = "its share was" if len(shares) <= 1 else "the shares of all the plan's views were"
             raise ReleaseRefused(
                 view=step.view,
                 version=step.right,
                 reason=f"does not pass: {objection}; {taken} taken back",
-                next_step=f"look at `kappa diff {step.view}`; go on with `kappa apply --promote`, or give it up: "
-                f"kappa abort {step.view} v{step.right}",
+                next_step=f"compare again: kappa diff {step.view}; then go on: kappa apply {record.number} --promote; "
+                f"or give it up: kappa abort {step.view} v{step.right}",
             )
+        self._refuse_taken_back(record, shares)
 
-    def _serve_for(self, pause_s: float, version: Version) -> Generator[Advance, None, None]:
+    def _take_back(self, shares: Mapping[str, Shift]) -> Generator[Advance, None, None]:
+        for view, share in shares.items():
+            canary = self._control.release().canaries.get(view)
+            if canary is not None and canary.version == share.version:
+                yield from self._waiting(self._releasing.shift(view, {share.version: 0.0}, wait_s=0.0))
+
+    def _serve_for(
+        self, pause_s: float, version: Version, record: PlanRecord, shares: Mapping[str, Shift]
+    ) -> Generator[Advance, None, None]:
         """Let time pass while a candidate serves its share.
 
         Raises:
             WorkerFailed: It fails meanwhile.
-            VersionNotFound: Somebody gives it up meanwhile.
+            ReleaseRefused: Somebody takes a share back meanwhile.
+            PlanStale: Somebody begins another plan in place of this one meanwhile.
         """
         began = time.monotonic()
         while (served_s := time.monotonic() - began) < pause_s:
             self._refuse_failed(version, self._runner.poll())
-            self._version(version.table.view, version.table.version)
+            self._refuse_given_up(record.number)
+            self._refuse_taken_back(record, shares)
             yield Advance(int(served_s), math.ceil(pause_s), unit="s")
             self._pause(POLL_S)
+
+    def _refuse_taken_back(self, record: PlanRecord, shares: Mapping[str, Shift]) -> None:
+        """Refuse to go on to larger shares if somebody has taken one back.
+
+        Raises:
+            ReleaseRefused: That is so.
+        """
+        release = self._control.release()
+        for view, share in shares.items():
+            if traffic_percent(release, view, share.version) < share.percent:
+                raise ReleaseRefused(
+                    view=view,
+                    version=share.version,
+                    reason=f"does not serve {share.percent:g} % of the keys any more: somebody has taken them back",
+                    next_step=f"give them again, and go on: kappa apply {record.number} --promote; "
+                    f"or give it up: kappa abort {view} v{share.version}",
+                )
 
     def _while_running(self, work: Generator[Advance, None, T]) -> Generator[Advance, None, T]:
         """Follow work while the versions are looked after."""

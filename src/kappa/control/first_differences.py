@@ -101,15 +101,16 @@ class _Search:
             yield Advance(min(self.records, end), end, note="looking for the event behind a difference")
         if end < self._sample.end:
             self._give_up(f"its events among the first {end:,} records of its partition")
-        elif self.cause is None:
-            self.why_not = "both codes give equal rows for the events in the log"
-        else:
+            return
+        if not exact:
             self._check_rows(*(folder.columns for folder in folders))
+        if self.cause is None and not self.why_not:
+            self.why_not = "both codes give equal rows for the events in the log"
 
     def _give_up(self, events: str) -> None:
-        agree = self.cause is None
-        self.cause = None
-        self.why_not = f"both codes agree on {events}" if agree else f"it has more than {events}"
+        """Say that only some events were looked at, which leaves a cause without its proof if rows came from a seed."""
+        agree, self.cause = self.cause is None, None
+        self.why_not = f"both codes agree on {events}" if agree else f"of a seed, {events} are no proof"
 
     def _check_rows(self, *told: Columns | None) -> None:
         """Take back the cause if what was told of a version that started from a seed is not its row."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from kappa.errors import InputError, PlanNotFound, PlanStale
-from kappa.planning.plans import Plan, read_plan
+from kappa.planning.plans import Plan, is_over, promotions, read_plan, stopped_candidates
 from kappa.planning.steps import Compare, Deploy, released
 from kappa.ports import ControlStore, PlanRecord, PlanState, Release, Version
 
@@ -23,18 +23,13 @@ def plan_of(record: PlanRecord) -> Plan:
 
 
 def current_plan(control: ControlStore, number: int | None = None) -> PlanRecord:
-    """Return a plan by its number, or the newest that is not carried out yet, or else the newest.
-
-    A plan that was given up or refused counts as well: what came before it is not what is wanted now.
+    """Return a plan by its number, or the newest.
 
     Raises:
         PlanNotFound: There is no such plan.
     """
-    plans = control.plans()[::-1]
-    if number is None:
-        found = next((plan for plan in plans if plan.state is not PlanState.APPLIED), next(iter(plans), None))
-    else:
-        found = next((plan for plan in plans if plan.number == number), None)
+    plans = control.plans()
+    found = plans[-1] if plans and number is None else next((plan for plan in plans if plan.number == number), None)
     if found is None:
         raise PlanNotFound(
             "there is no plan" if number is None else f"there is no plan {number}", next_step="make one: kappa plan"
@@ -49,7 +44,7 @@ def reviewed_plan(control: ControlStore) -> PlanRecord:
         PlanNotFound: There is no plan.
         InputError: Several wait; or none does: nothing is ready to be reviewed, or what was promoted was undone.
     """
-    waiting = [record for record in control.plans() if record.state is PlanState.APPLYING and _at_review(record)]
+    waiting = waiting_plans(control)
     if len(waiting) > 1:
         said = ", ".join(f"plan {each.number} for {' and '.join(changed_views(plan_of(each)))}" for each in waiting)
         raise InputError(
@@ -61,6 +56,20 @@ def reviewed_plan(control: ControlStore) -> PlanRecord:
     newest = current_plan(control)
     _refuse_unreviewed(newest, control.release())
     return newest
+
+
+def waiting_plans(control: ControlStore) -> list[PlanRecord]:
+    """Return the plans that wait for their review, or were interrupted behind it, oldest first."""
+    release, versions = control.release(), control.versions()
+    return [
+        record
+        for record in control.plans()
+        if record.state is PlanState.APPLYING
+        and (plan := read_plan(record.document)) is not None
+        and (review := _review(plan)) is not None
+        and record.steps_done >= review
+        and not is_over(plan, release, versions)
+    ]
 
 
 def changed_views(plan: Plan) -> tuple[str, ...]:
@@ -103,11 +112,9 @@ def refuse_stale(record: PlanRecord, plan: Plan, release: Release, versions: Seq
         # Versions come by number, so the last of a view is its newest.
         if {version.table.view: version.table.version for version in versions} != plan.versions:
             raise PlanStale(plan=record.number, reason="other versions were deployed since it was made")
-    candidates = {(each.view, each.candidate) for each in plan.views}
-    for version in versions:
-        view, number = version.table.view, version.table.version
-        if (view, number) in candidates and version.retired_at is not None:
-            raise PlanStale(plan=record.number, reason=f"{view} v{number} was aborted or retired")
+    for version in stopped_candidates(plan, versions):
+        table = version.table
+        raise PlanStale(plan=record.number, reason=f"{table.view} v{table.version} was aborted or retired")
 
 
 def refuse_abandoned(record: PlanRecord) -> None:
@@ -138,12 +145,6 @@ def _review(plan: Plan) -> int | None:
     return next((number for number, step in enumerate(plan.steps) if released(step)), None)
 
 
-def _at_review(record: PlanRecord) -> bool:
-    plan = read_plan(record.document)
-    review = None if plan is None else _review(plan)
-    return review is not None and record.steps_done >= review
-
-
 def _refuse_unreviewed(record: PlanRecord, release: Release) -> None:
     """Refuse to finish a plan that has not come to its review, that ends without one, or that was undone since."""
     plan = plan_of(record)
@@ -158,16 +159,18 @@ def _refuse_unreviewed(record: PlanRecord, release: Release) -> None:
             f"plan {record.number} promotes nothing",
             next_step=f"{'compare' if compared else 'look'}, then choose: {choose}" if named else "kappa versions",
         )
-    others = [(view, now) for view in candidates if (now := release.primaries.get(view)) != candidates[view]]
-    if record.state is PlanState.APPLIED and others:
-        served = " and ".join(f"{view} is served from v{number}" for view, number in others)
+    back = {view: number for view, number in promotions(plan).items() if release.primaries.get(view) != number}
+    if record.state is PlanState.APPLIED and back:
+        served = " and ".join(f"{view} is served from v{release.primaries.get(view)}" for view in back)
+        again = " ".join(f"{view} v{number}" for view, number in back.items())
         raise InputError(
             f"plan {record.number} is applied already, but {served} since",
-            next_step=f"if its versions are wanted again: kappa promote {named}",
+            next_step=f"if its versions are wanted again: kappa promote {again}",
         )
     if record.state is not PlanState.APPLIED and record.steps_done < review:
         raise InputError(
             f"plan {record.number} has not come to its review yet: {record.steps_done} of the {review} steps before it"
             " are done",
-            next_step="kappa apply, then kappa promote; or both in one: kappa apply --promote",
+            next_step=f"kappa apply {record.number}, then kappa promote; or both in one: "
+            f"kappa apply {record.number} --promote",
         )

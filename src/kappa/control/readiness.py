@@ -90,7 +90,7 @@ def refuse_diff(control: ControlStore, view: str, primary: int, candidate: int) 
     """
     if objection := diff_objection(control, view, primary, candidate):
         look = f"compare them: kappa diff {view} v{primary} v{candidate}"
-        if _incomparable(control, view, primary, candidate):
+        if tables_apart(control, view, primary, candidate):
             look = f"look at its rows: kappa get {view} KEY --version v{candidate}"
         raise ReleaseRefused(
             view=view,
@@ -102,7 +102,7 @@ def refuse_diff(control: ControlStore, view: str, primary: int, candidate: int) 
 
 def diff_objection(control: ControlStore, view: str, primary: int, candidate: int) -> str | None:
     """Return why the diff with its primary does not speak for a candidate, or None if it does."""
-    if flaw := _incomparable(control, view, primary, candidate):
+    if flaw := tables_apart(control, view, primary, candidate):
         return f"cannot be compared with v{primary}: {flaw}"
     record = control.diff(view, primary, candidate)
     if record is None:
@@ -117,8 +117,9 @@ def diff_objection(control: ControlStore, view: str, primary: int, candidate: in
     return _objection_of(report)
 
 
-def _incomparable(control: ControlStore, view: str, primary: int, candidate: int) -> str | None:
-    return incomparable(*(known_version(control, view, number).table for number in (primary, candidate)))
+def tables_apart(control: ControlStore, view: str, left: int, right: int) -> str | None:
+    """Return why two versions of a view cannot be compared, or None if they can."""
+    return incomparable(*(known_version(control, view, number).table for number in (left, right)))
 
 
 def _objection_of(report: DiffReport) -> str | None:

@@ -20,6 +20,7 @@ from kappa.control.readiness import (
     refuse_diff,
     refuse_lag,
     seeded_version,
+    tables_apart,
 )
 from kappa.control.returning import WARM_S, Return, return_to
 from kappa.control.revisions import Revisions
@@ -64,11 +65,13 @@ class Rollback(msgspec.Struct, frozen=True):
         restored: View -> the version that is primary again.
         left: View -> the version that was primary, a candidate now.
         events_back: View -> how many events at most that readers have seen its rows lack, until they are folded.
+        uncompared: Views whose version that was left cannot be compared with the restored one.
     """
 
     restored: Mapping[str, int]
     left: Mapping[str, int]
     events_back: Mapping[str, int] = {}
+    uncompared: tuple[str, ...] = ()
 
 
 class Stopped(msgspec.Struct, frozen=True):
@@ -172,11 +175,14 @@ class Releasing:
             forced=forced,
         )
 
-    def rollback(self, views: Sequence[str] = (), *, force: bool = False) -> Rollback:
+    def rollback(
+        self, views: Sequence[str] = (), *, wait_s: float, force: bool = False
+    ) -> Generator[Advance, None, Rollback]:
         """Make the former primaries of views primary again, all at one moment; by default those promoted last.
 
         Args:
             views: The views.
+            wait_s: How long a version may take to fold what it lacks; one that is warm takes none.
             force: Whether to return to a version that lacks events which readers have seen.
 
         Raises:
@@ -188,16 +194,30 @@ class Releasing:
         views = tuple(dict.fromkeys(views)) or last_promoted(release)
         if not views:
             raise InputError("there is no promotion to roll back", next_step="see what was done: kappa history")
-        changed = rolled_back(release, views)
+        rolled_back(release, views)  # what is refused is refused before any wait
         restored = {view: release.formers[view].version for view in views}
-        returns = {view: self._return(view, release, force=force) for view in views}
+        deadline = time.monotonic() + wait_s
+        while True:
+            returns = {view: self._return(view, release) for view in views}
+            if force or not any(found.objection for found in returns.values()):
+                break
+            if time.monotonic() >= deadline:
+                self._refuse_return(release, returns)
+            yield Advance(0, note="waiting for what is returned to")
+        release = self._revisions.unmoved(release, views)
+        changed = rolled_back(release, views)
         overruled = {view: found for view, found in returns.items() if found.objection}
         detail = ", ".join(
             f"forced: {view} goes back by {found.events_back:,} events" for view, found in overruled.items()
         )
         self._revisions.change(changed, self._revisions.entry("roll-back", restored, detail=detail))
         left = {view: release.primaries[view] for view in views}
-        return Rollback(restored, left, {view: it.events_back for view, it in returns.items() if it.events_back})
+        return Rollback(
+            restored,
+            left,
+            {view: found.events_back for view, found in returns.items() if found.events_back},
+            tuple(view for view in views if tables_apart(self._control, view, restored[view], left[view])),
+        )
 
     def abort(self, view: str, version: int) -> Stopped:
         """Give a candidate up: it serves nothing any more and stops for good.
@@ -352,23 +372,29 @@ class Releasing:
         with self._open_log(former.table.log) as log:
             return log.ends()
 
-    def _return(self, view: str, release: Release, *, force: bool) -> Return:
+    def _return(self, view: str, release: Release) -> Return:
         """Return what it would be like to make the former primary of a view its primary again.
 
         Raises:
             VersionNotFound: The former primary is stopped for good.
-            ReleaseRefused: There is an objection, and it is not overruled.
         """
         former = release.formers[view]
         version = seeded_version(self._control, view, former.version)
         primary = known_version(self._control, view, release.primaries[view])
-        found = return_to(former, version, primary, store=self._store, open_log=self._open_log, warm_s=self._warm_s)
-        if found.objection and not force:
-            raise ReleaseRefused(
-                view=view,
-                version=former.version,
-                reason=found.objection,
-                next_step="let it catch up: kappa up, and see kappa status; or pass --force: rows will go back in time"
-                f" by {found.events_back:,} events until it has",
-            )
-        return found
+        return return_to(former, version, primary, store=self._store, open_log=self._open_log, warm_s=self._warm_s)
+
+    def _refuse_return(self, release: Release, returns: Mapping[str, Return]) -> None:
+        """Refuse the first return to which there is an objection.
+
+        Raises:
+            ReleaseRefused: There is one.
+        """
+        for view, found in returns.items():
+            if found.objection:
+                raise ReleaseRefused(
+                    view=view,
+                    version=release.formers[view].version,
+                    reason=found.objection,
+                    next_step="let it catch up: kappa up, and see kappa status; or pass --force: rows will go back in "
+                    f"time by {found.events_back:,} events until it has",
+                )

@@ -60,23 +60,23 @@ def return_to(
     if not lacks:
         return Return(0, "")
     with open_log(version.table.log) as log:
-        age_s = max(_age_s(log, partition, position) for partition in lacks)
+        age_s = max(_age_s(log, partition, position.get(partition, 0), seen[partition]) for partition in lacks)
     if age_s <= warm_s:
         return Return(events_back, "")
     since = "has left the log" if age_s == math.inf else f"was appended {duration_text(age_s)} ago"
-    return Return(events_back, f"lacks {events_back:,} events, of which the first {since}: its workers stand still")
+    return Return(events_back, f"lacks {events_back:,} events that readers may have seen, of which the first {since}")
 
 
-def _age_s(log: Log, partition: int, position: Position) -> float:
-    """Return how long ago the next event behind a position was appended; 0 if there is none after all."""
-    place = position.get(partition, 0)
+def _age_s(log: Log, partition: int, start: int, end: int) -> float:
+    """Return how long ago the first event between two offsets was appended; 0 if there is none after all."""
     try:
-        while True:
-            batch = log.read(partition, place, records_max=1)
-            if batch.appended_at_us:
+        while start < end:
+            batch = log.read(partition, start, records_max=1)
+            if batch.offsets and batch.offsets[0] < end:
                 return max(0.0, time.time() - batch.appended_at_us[0] / 1_000_000)
-            if batch.next_offset <= place:
-                return 0.0
-            place = batch.next_offset
+            if batch.next_offset <= start:
+                break
+            start = batch.next_offset
     except HistoryLost:
         return math.inf
+    return 0.0

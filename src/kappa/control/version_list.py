@@ -13,6 +13,8 @@ import msgspec
 from kappa.control.following import recent
 from kappa.control.status import VersionStatus, read_versions
 from kappa.errors import KappaError, ViewNotFound
+from kappa.model.schema import ViewTable
+from kappa.planning.diffs import incomparable
 from kappa.planning.releases import traffic_percent
 from kappa.planning.states import VersionState
 from kappa.ports import ControlStore, Log, Release, RunReport, Seed, Version, ViewStore
@@ -28,6 +30,7 @@ class VersionEntry(msgspec.Struct, frozen=True, kw_only=True):
         fingerprint: Of its code.
         bundle: Id of the bundle it runs from.
         current_code: Whether its code is that of the project's folder.
+        comparable: Whether its rows can be compared with the primary's.
         position: Partition -> next offset to fold.
         lag: Records until the end of its log; 0 once stopped.
         rows, dead_letters, size_bytes: What it holds.
@@ -46,6 +49,7 @@ class VersionEntry(msgspec.Struct, frozen=True, kw_only=True):
     fingerprint: str
     bundle: str
     current_code: bool
+    comparable: bool
     position: Mapping[int, int]
     lag: int
     rows: int
@@ -105,17 +109,33 @@ def list_versions(
         code = fingerprints()
     except KappaError as error:
         code_trouble = error.message
+    primaries = {
+        each.table.view: each for each in versions if release.primaries.get(each.table.view) == each.table.version
+    }
     statuses = read_versions(versions, release, logs=logs, views=views)
     workers = _troubles(recent(control.last_report(), now=now))
     entries = [
-        _entry(version, status, release, code=code, trouble=workers.get(version.table.name, ()))
+        _entry(
+            version,
+            status,
+            release,
+            code=code,
+            primary=primaries.get(version.table.view, version).table,
+            trouble=workers.get(version.table.name, ()),
+        )
         for version, status in zip(versions, statuses, strict=True)
     ]
     return VersionList(now, entries, code_trouble)
 
 
 def _entry(
-    version: Version, status: VersionStatus, release: Release, *, code: Mapping[str, str], trouble: tuple[str, ...]
+    version: Version,
+    status: VersionStatus,
+    release: Release,
+    *,
+    code: Mapping[str, str],
+    primary: ViewTable,
+    trouble: tuple[str, ...],
 ) -> VersionEntry:
     view, number = version.table.view, version.table.version
     return VersionEntry(
@@ -126,6 +146,7 @@ def _entry(
         fingerprint=version.fingerprint,
         bundle=version.bundle,
         current_code=code.get(view) == version.fingerprint,
+        comparable=incomparable(primary, version.table) is None,
         position={each.partition: each.position for each in status.partitions},
         lag=status.lag,
         rows=status.rows,

@@ -11,7 +11,7 @@ from typing import assert_never
 
 import msgspec
 
-from kappa.planning.plans import Plan
+from kappa.planning.plans import Plan, stopped_candidates
 from kappa.planning.steps import CatchUp, Compare, Deploy, Gate, MakeSeed, Promote, Retire, Shift, Step
 from kappa.ports.plans import PlanRecord, PlanState
 from kappa.ports.release import Release
@@ -55,9 +55,9 @@ def expired(
         for record, plan in plans
         if record not in old_plans and record.state in {PlanState.PLANNED, PlanState.APPLYING}
     ]
-    open_plans = [plan for plan in may_go_on if plan is not None]
-    if len(open_plans) < len(may_go_on):
+    if None in may_go_on:
         return Expired(tuple(old_plans), (), ())
+    open_plans = [plan for plan in may_go_on if plan is not None and not stopped_candidates(plan, versions)]
     needed = {named for plan in open_plans for step in plan.steps for named in _named(step)}
     needed |= {
         (version.table.view, version.seed.base)
@@ -73,7 +73,10 @@ def expired(
         and (version.table.view, version.table.version) not in needed
         and not release.names(version.table.view, version.table.version)
     ]
-    kept = {version.bundle for version in versions if version.dropped_at is None and version not in old_versions}
+    with_rows = [version for version in versions if version.dropped_at is None and version not in old_versions]
+    # What a seed was made by explains its rows: kappa why folds by it.
+    bases = {(version.table.view, version.seed.base) for version in with_rows if version.seed is not None}
+    kept = {each.bundle for each in versions if each in with_rows or (each.table.view, each.table.version) in bases}
     kept |= {plan.bundle for plan in open_plans}
     return Expired(
         tuple(old_plans),

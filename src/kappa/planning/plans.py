@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Literal
 
 import msgspec
 
 from kappa.planning.changes import ChangeKind
-from kappa.planning.steps import Step
+from kappa.planning.steps import Promote, Step
 from kappa.ports.profiles import Profile
+from kappa.ports.release import Release
+from kappa.ports.versions import Version
 
 Strategy = Literal["full", "range", "parallel", "incremental"]
 
@@ -91,6 +93,28 @@ class Plan(msgspec.Struct, frozen=True):
     def refused(self) -> tuple[ViewPlan, ...]:
         """The views that stand in the way: while there is one, the plan has no steps."""
         return tuple(view for view in self.views if view.kind is ChangeKind.REFUSED)
+
+
+def promotions(plan: Plan) -> dict[str, int]:
+    """Return view -> the version that a plan promotes."""
+    return {view: number for step in plan.steps if isinstance(step, Promote) for view, number in step.versions.items()}
+
+
+def stopped_candidates(plan: Plan, versions: Iterable[Version]) -> list[Version]:
+    """Return the candidates of a plan, among all versions, that were aborted or retired."""
+    candidates = {(each.view, each.candidate) for each in plan.views}
+    return [
+        version
+        for version in versions
+        if version.retired_at is not None and (version.table.view, version.table.version) in candidates
+    ]
+
+
+def is_over(plan: Plan, release: Release, versions: Iterable[Version]) -> bool:
+    """Say whether nothing is left of a plan: a candidate was given up, or all were promoted one by one."""
+    wanted = promotions(plan)
+    promoted = bool(wanted) and all(release.primaries.get(view) == number for view, number in wanted.items())
+    return promoted or bool(stopped_candidates(plan, versions))
 
 
 def read_plan(document: bytes) -> Plan | None:

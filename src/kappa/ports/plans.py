@@ -76,6 +76,9 @@ class PlanStore(Protocol):
         With fewer than are recorded, or if the plan is abandoned, changes nothing.
         """
 
+    def rewind_plan(self, number: int, *, steps_done: int) -> None:
+        """Note that a plan under way has to do its steps behind the first `steps_done` again, if more are recorded."""
+
     def delete_plan(self, number: int) -> None:
         """Delete a plan. Idempotent."""
 

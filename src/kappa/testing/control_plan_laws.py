@@ -87,6 +87,16 @@ class ControlPlanLaws(ControlLaws):
 
         assert new_control.plan(1) == abandoned
 
+    def test_a_plan_under_way_can_be_told_to_do_steps_again(self, new_control: ControlStore) -> None:
+        for state in (PlanState.APPLYING, PlanState.APPLIED):
+            number = new_control.add_plan(b"{}", actor="ana").number
+            new_control.advance_plan(number, steps_done=3, state=state)
+
+        for number, steps_done in ((1, 4), (1, 2), (2, 2)):
+            new_control.rewind_plan(number, steps_done=steps_done)
+
+        assert [plan.steps_done for plan in new_control.plans()] == [2, 3]
+
     def test_noting_the_same_again_is_no_change(self, new_control: ControlStore) -> None:
         new_control.add_plan(b"{}", actor="ana")
         new_control.advance_plan(1, steps_done=2, state=PlanState.APPLYING)

@@ -67,6 +67,14 @@ class PostgresPlans(ControlPart):
                 {"number": number, "steps_done": steps_done, "state": state.value, "now": datetime.now(UTC)},
             )
 
+    def rewind_plan(self, number: int, *, steps_done: int) -> None:
+        with self._transaction() as connection:
+            connection.execute(
+                "UPDATE plans SET steps_done = %s, changed_at = %s"
+                " WHERE number = %s AND state = %s AND steps_done > %s",
+                (steps_done, datetime.now(UTC), number, PlanState.APPLYING.value, steps_done),
+            )
+
     def delete_plan(self, number: int) -> None:
         with self._transaction() as connection:
             connection.execute("DELETE FROM plans WHERE number = %s", (number,))

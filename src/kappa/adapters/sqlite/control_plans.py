@@ -65,6 +65,13 @@ class SqlitePlans(ControlFile):
                 {"number": number, "steps_done": steps_done, "state": state, "now": datetime.now(UTC).isoformat()},
             )
 
+    def rewind_plan(self, number: int, *, steps_done: int) -> None:
+        with self._transaction() as connection:
+            connection.execute(
+                "UPDATE plans SET steps_done = ?, changed_at = ? WHERE number = ? AND state = ? AND steps_done > ?",
+                (steps_done, datetime.now(UTC).isoformat(), number, PlanState.APPLYING, steps_done),
+            )
+
     def delete_plan(self, number: int) -> None:
         with self._transaction() as connection:
             connection.execute("DELETE FROM plans WHERE number = ?", (number,))
