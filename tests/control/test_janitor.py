@@ -15,7 +15,8 @@ from kappa.adapters.sqlite.views import SqliteViews
 from kappa.control.janitor import Janitor
 from kappa.control.reading import read_query, read_row
 from kappa.errors import StoreUnavailable
-from kappa.planning.plans import Plan
+from kappa.planning.changes import ChangeKind
+from kappa.planning.plans import Plan, ViewPlan
 from kappa.planning.steps import Compare, Deploy, MakeSeed, Promote, Step
 from kappa.ports import Deployment, PlanRecord, PlanState, Seed
 
@@ -129,6 +130,20 @@ def test_what_a_plan_names_stays_while_it_is_applied(served: Served, step: Step)
     served.control.advance_plan(record.number, steps_done=1, state=PlanState.APPLIED)
     swept = janitor(served).run(later())
     assert (swept.tables, swept.plans) == (ROWS, (record.number,))
+
+
+def test_a_plan_whose_candidate_was_given_up_keeps_nothing_and_goes(served: Served) -> None:
+    served.deploy("carrier", 3, AT)
+    document = Plan(
+        1, "full", 1, {}, "", (ViewPlan("carrier", ChangeKind.REPLAY, 2, 3, ()),), (Compare("carrier", 2, 3),)
+    )
+    record = served.control.add_plan(msgspec.json.encode(document), actor="ana")
+    served.control.advance_plan(record.number, steps_done=1, state=PlanState.APPLYING)
+
+    served.releasing().abort("carrier", 3)
+
+    swept = janitor(served).run(later())
+    assert (swept.tables, swept.plans) == (("carrier__v1", "carrier__v3"), (record.number,))
 
 
 def test_a_deployment_that_is_planned_keeps_the_rows_of_its_seed(served: Served) -> None:

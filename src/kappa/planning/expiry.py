@@ -49,7 +49,12 @@ def expired(
         bundles: All of them.
         before: What was stopped, changed or stored later stays.
     """
-    old_plans = [record for record, _ in plans if record.state is not PlanState.APPLYING and record.changed_at < before]
+    old_plans = [
+        record
+        for record, plan in plans
+        if record.changed_at < before
+        and (record.state is not PlanState.APPLYING or (plan is not None and stopped_candidates(plan, versions)))
+    ]
     may_go_on = [
         plan
         for record, plan in plans
@@ -57,6 +62,7 @@ def expired(
     ]
     if None in may_go_on:
         return Expired(tuple(old_plans), (), ())
+    # Of one whose candidate was given up nothing is left to do.
     open_plans = [plan for plan in may_go_on if plan is not None and not stopped_candidates(plan, versions)]
     needed = {named for plan in open_plans for step in plan.steps for named in _named(step)}
     needed |= {
