@@ -81,9 +81,11 @@ class Cluster:
         return [job for job in self.rest.jobs() if job.name.startswith(f"kappa {self.name} ") and not job.ended]
 
     def checkpoints(self, job: Job) -> list[Path]:
-        """Return the files of all checkpoints of a job."""
-        found = self.stack.folder.glob(f"s3/**/kappa-checkpoints/flink/checkpoints/{job.id}/**/*")
-        return [path for path in found if path.is_file()]
+        """Return the files of all checkpoints of a job, while the cluster may be deleting them."""
+        place = f"kappa-checkpoints/flink/checkpoints/{job.id}"
+        # A glob ends with an error if a folder vanishes under it.
+        walk = os.walk(self.stack.folder / "s3")
+        return [Path(folder, file) for folder, _, files in walk if place in folder for file in files]
 
     def another_engine(self) -> Engine:
         """As the next `kappa up` has one."""
