@@ -168,7 +168,7 @@ def test_a_stopped_job_leaves_nothing_in_the_object_store(world: Cluster) -> Non
 
     assert world.jobs() == []
     assert world.notes.find(world.version.table.name, job=world.job_name) == ""
-    eventually(lambda: not world.checkpoints(job), what="its checkpoints are gone")
+    eventually(lambda: not world.checkpoints(job), timeout_s=TIMEOUT_S, what="its checkpoints are gone")
 
 
 def test_a_savepoint_that_is_gone_is_explained_and_nothing_is_lost(world: Cluster) -> None:
