@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sys
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 
@@ -143,6 +144,14 @@ def open_objects(settings: Settings) -> ObjectStore:
     return S3Objects(bucket, prefix, endpoint_url=settings.objects.endpoint_url)
 
 
+def _open_folder(url: str, settings: Settings) -> ObjectStore | None:
+    """Open a folder by its URL, if it is where the project's own objects are; None if it is elsewhere."""
+    if not (url.startswith("s3://") and settings.objects.url):
+        return None
+    objects = msgspec.structs.replace(settings.objects, url=url)
+    return open_objects(msgspec.structs.replace(settings, objects=objects))
+
+
 def embedded_engine(settings: Settings, *, folding: bool = True) -> Engine:
     """Return an engine of processes on this machine, which runs nothing yet; `folding` is as in `EmbeddedEngine`."""
     return EmbeddedEngine(
@@ -190,7 +199,13 @@ def flink_engine(
     )
     return FlinkEngine(
         Cluster(
-            FlinkRest(flink.rest_url), client, SavepointNotes(objects), flink.state_url, job_profiles(settings), lag
+            FlinkRest(flink.rest_url),
+            client,
+            SavepointNotes(objects),
+            flink.state_url,
+            job_profiles(settings),
+            lag,
+            partial(_open_folder, settings=settings),
         ),
         project=settings.project.name,
         store=store,

@@ -163,12 +163,17 @@ def test_a_stopped_job_leaves_nothing_in_the_object_store(world: Cluster) -> Non
     (job,) = world.jobs()
     eventually(lambda: world.rest.last_checkpoint(job.id), timeout_s=TIMEOUT_S, what="there is a checkpoint")
     assert world.checkpoints(job)
+    folder = world.engine._cluster.open_folder("s3://kappa-checkpoints/flink/checkpoints")
+    folder.put(f"{job.id}/shared/cut-off", b"stored for a checkpoint that was under way")
+    folder.put(f"{job.id}0/shared/another", b"of another job")
 
     world.engine.stop(world.version)
 
     assert world.jobs() == []
+    assert folder.exists(f"{job.id}0/shared/another")
+    folder.delete(f"{job.id}0/shared/another")
     assert world.notes.find(world.version.table.name, job=world.job_name) == ""
-    eventually(lambda: not world.checkpoints(job), timeout_s=TIMEOUT_S, what="its checkpoints are gone")
+    eventually(lambda: not world.checkpoints(job), what="its checkpoints are gone")
 
 
 def test_a_savepoint_that_is_gone_is_explained_and_nothing_is_lost(world: Cluster) -> None:

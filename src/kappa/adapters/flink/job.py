@@ -23,6 +23,7 @@ from kappa.adapters.flink.savepoints import SavepointNotes
 from kappa.adapters.flink.submit import FlinkClient, Submission
 from kappa.errors import ProjectError, StoreUnavailable
 from kappa.ports import Version
+from kappa.ports.objects import ObjectStore
 from kappa.ports.profiles import LIVE_LAG_MAX, Profile, Profiles
 
 # A job's name tells in which profile it was submitted, whoever adopts it.
@@ -68,6 +69,7 @@ class Cluster(NamedTuple):
         state_url: Where checkpoints and savepoints go; empty for what the cluster's settings say.
         profiles: How they work.
         lag: How many records a version has not folded yet.
+        open_folder: Opens a folder of the cluster's checkpoints by its URL; None if only the cluster can.
     """
 
     rest: FlinkRest
@@ -76,6 +78,7 @@ class Cluster(NamedTuple):
     state_url: str
     profiles: Profiles
     lag: Callable[[Version], int]
+    open_folder: Callable[[str], ObjectStore | None]
 
     @property
     def savepoint_folder(self) -> str:
@@ -163,7 +166,8 @@ class VersionJob:
         if ended:
             time.sleep(_CACHED_S)  # before that, the cluster may not tell of the last checkpoint
         for job_id in ended:
-            if (checkpoint := rest.last_checkpoint(job_id)) is not None and checkpoint.location:
+            checkpoint = rest.last_checkpoint(job_id)
+            if checkpoint is not None and checkpoint.location and not self._clear(checkpoint.location, job_id):
                 rest.dispose(checkpoint.location)
 
     def detach(self) -> None:
@@ -171,6 +175,23 @@ class VersionJob:
         if self._submission is not None:
             self._submission.wait(0)
             self._submission = None
+
+    def _clear(self, checkpoint: str, job_id: str) -> bool:
+        """Delete all that an ended job has left in its folder of checkpoints, and say whether that could be done.
+
+        Flink deletes what a checkpoint refers to, and forgets what a task had stored for one that the end cut off.
+        """
+        folder, _, _ = checkpoint.rstrip("/").rpartition("/")
+        files = self._cluster.open_folder(folder) if folder.endswith(f"/{job_id}") else None
+        if files is None:
+            return False
+        with contextlib.closing(files):
+            try:
+                for key in files.keys():  # noqa: SIM118 - not a mapping
+                    files.delete(key)
+            except StoreUnavailable:  # it may not be ours to delete
+                return False
+        return True
 
     @property
     def _replaying(self) -> bool:
